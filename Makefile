@@ -1,0 +1,88 @@
+# Elo: `make help` lists the targets. A fresh machine needs make and Python 3.11 to 3.13, nothing else.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+LOCK := deploy/requirements-dev.lock
+LOCK_RUNTIME := deploy/requirements.lock
+PYTEST := $(BIN)/python -m pytest
+# The default run; a test marked slow or soak is left out (pyproject.toml).
+TESTS ?= tests/unit tests/property tests/integration tests/faults
+# Extra arguments for pytest: make test ARGS="-k merge -x".
+ARGS ?=
+say = @printf '\n==> %s\n' '$(1)'
+
+.PHONY: help install demo test test-fast lint format types bench soak docs wheel lock clean
+
+help: ## List the targets
+	@printf 'Elo. Targets:\n\n'
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@printf '\nOptions: DEMO_SECONDS=60 make demo | make test ARGS="-k merge" | SOAK_SECONDS=3600 make soak\n'
+	@printf '         BENCH_N=400000 BENCH_SYSTEMS="elo raw" BENCH_RATE=2000 make bench | PYTHON=python3.12 make install\n'
+
+install: $(STAMP) ## Create .venv and install what the lock file names (quick when nothing changed)
+	@echo '==> $(VENV) is up to date'
+
+# The stamp is as new as the project file and the lock: nothing is installed again before one of them changes.
+$(STAMP): pyproject.toml $(LOCK) deploy/install.sh
+	@bash deploy/install.sh '$(VENV)' '$(LOCK)'
+	@touch $@
+
+demo: $(STAMP) ## Broker, worker and a live shop; DEMO_SECONDS=60 ends by itself with a checked summary
+	@$(BIN)/elo demo
+
+test: $(STAMP) ## Unit, property, integration and fault tests (under 15 minutes)
+	$(call say,Tests: $(TESTS))
+	@$(PYTEST) $(TESTS) --durations=15 $(ARGS)
+
+test-fast: $(STAMP) ## Unit and property tests only (no broker)
+	@$(PYTEST) tests/unit tests/property $(ARGS)
+
+lint: $(STAMP) ## ruff: rules and format
+	$(call say,ruff check)
+	@$(BIN)/ruff check .
+	$(call say,ruff format --check)
+	@$(BIN)/ruff format --check .
+
+format: $(STAMP) ## Let ruff mend what it can
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+types: $(STAMP) ## mypy, strict, on the pure core and the wire formats
+	$(call say,mypy --strict)
+	@$(BIN)/mypy
+
+bench: $(STAMP) ## Reference job, latency and restore; a table, and build/bench.jsonl
+	$(call say,Benchmarks (BENCH_N, BENCH_SYSTEMS and BENCH_RATE change the job))
+	@mkdir -p build
+	@$(BIN)/python -m tests.bench
+
+soak: $(STAMP) ## Hours of load with faults; SOAK_SECONDS=120 for a short form
+	$(call say,Soak ($(or $(SOAK_SECONDS),default) seconds))
+	@$(PYTEST) tests/faults -m soak -s $(ARGS)
+
+docs: $(STAMP) ## Print the tables of settings and metrics into their pages anew
+	@$(BIN)/python -m tests.support.doc_tables
+
+wheel: $(STAMP) ## Build the wheel into build/dist
+	$(call say,Wheel)
+	@rm -rf build/dist
+	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir build/dist .
+	@ls -l build/dist
+
+lock: ## Resolve the dependencies of pyproject.toml anew into the two lock files (needs .venv)
+	@test -x $(BIN)/uv || { echo 'make lock needs uv inside .venv: run make install first.' >&2; exit 1; }
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate \
+	  --custom-compile-command 'make lock' --python-version 3.11 --group dev -o $(LOCK) pyproject.toml $(ARGS)
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate \
+	  --custom-compile-command 'make lock' --python-version 3.11 -c $(LOCK) -o $(LOCK_RUNTIME) pyproject.toml
+	@wc -l $(LOCK) $(LOCK_RUNTIME)
+
+clean: ## Remove what was built here: .venv, build, caches (not your data, not the user's cache)
+	@rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Ways in and out of Elo: producers, the simulated shop, the demo."""

@@ -1,0 +1,137 @@
+"""`elo topics`: make the topics of this deployment, or say how existing ones differ from what is needed."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from .options import Common, Json, command, fail, group, say, say_json
+
+if TYPE_CHECKING:
+    from confluent_kafka.admin import AdminClient
+
+    from ..topics import TopicSpec
+
+app = group("Kafka topics of this deployment.")
+
+CREATE_S: Final = 30.0
+BROKER_DEFAULTS: Final = {"cleanup.policy": "delete", "message.timestamp.type": "CreateTime"}
+"""What a topic has when its declaration says nothing: compared as well, so that a wrong one is found."""
+
+
+@command(app, "create")
+def create(
+    common: Common,
+    partitions: Annotated[
+        int | None, typer.Option(min=1, help="partitions of each topic [ELO_PARTITIONS, default 4]")
+    ] = None,
+    replication_factor: Annotated[
+        int | None, typer.Option(min=1, help="copies of each topic [ELO_REPLICATION_FACTOR, default 1]")
+    ] = None,
+    json_output: Json = False,
+) -> None:
+    """Create the topics that are missing; refuse, and create none, when one that exists differs."""
+    from ..settings import load_policy
+    from .kafka import connect
+
+    settings = common.settings(partitions=partitions, replication_factor=replication_factor)
+    specs = settings.topics(load_policy(settings).history_ms).specs()
+    admin = connect(settings)
+    existing = _existing(admin, specs)
+    wanted = {spec.name: settings.partitions if spec.partitioned else 1 for spec in specs}
+    differences = [
+        difference
+        for spec in specs
+        if spec.name in existing
+        for difference in _differences(spec, wanted[spec.name], *existing[spec.name])
+    ]
+    if differences:
+        more = f" (and {len(differences) - 1} more differences)" if len(differences) > 1 else ""
+        fail(
+            f"{differences[0]}{more}; nothing was created: "
+            "give the --partitions they were made with, or another --topic-prefix"
+        )
+    created = _create(
+        admin, [s for s in specs if s.name not in existing], wanted, settings.replication_factor
+    )
+    if json_output:
+        say_json({"created": created, "existing": sorted(existing), "partitions": settings.partitions})
+        return
+    for name in created:
+        say(f"created {name} ({wanted[name]} partitions)")
+    if existing:
+        say(f"{len(existing)} topics were there already")
+
+
+def _existing(admin: AdminClient, specs: tuple[TopicSpec, ...]) -> dict[str, tuple[int, dict[str, str]]]:
+    """Topic → (partition count, its configuration), for those of the declared topics that exist."""
+    from confluent_kafka.admin import ConfigResource, ResourceType
+
+    from .kafka import CONNECT_S
+
+    found = admin.list_topics(timeout=CONNECT_S).topics
+    names = [spec.name for spec in specs if spec.name in found]
+    if not names:
+        return {}
+    resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
+    described = admin.describe_configs(resources, request_timeout=CREATE_S)
+    return {
+        resource.name: (
+            len(found[resource.name].partitions),
+            {name: entry.value for name, entry in future.result().items()},
+        )
+        for resource, future in described.items()
+    }
+
+
+def _differences(spec: TopicSpec, partitions: int, found_partitions: int, found: dict[str, str]) -> list[str]:
+    """What about an existing topic would make Elo wrong. Retention is the operator's own business."""
+    differences = []
+    if found_partitions != partitions:
+        differences.append(f"topic {spec.name}: expected {partitions} partitions, found {found_partitions}")
+    for name, default in BROKER_DEFAULTS.items():
+        expected, value = spec.config.get(name, default), found.get(name, default)
+        if value != expected:
+            differences.append(f"topic {spec.name}: expected {name}={expected}, found {value}")
+    name = "max.message.bytes"
+    if name in spec.config and int(found.get(name, spec.config[name])) < int(spec.config[name]):
+        differences.append(
+            f"topic {spec.name}: expected {name} of at least {spec.config[name]}, found {found[name]}"
+        )
+    return differences
+
+
+def _create(admin: AdminClient, specs: list[TopicSpec], wanted: dict[str, int], copies: int) -> list[str]:
+    """Create the topics, wait until each has a leader, and return the names of those that were new."""
+    from confluent_kafka import KafkaError, KafkaException
+    from confluent_kafka.admin import NewTopic
+
+    if not specs:
+        return []
+    requests = [NewTopic(spec.name, wanted[spec.name], copies, config=dict(spec.config)) for spec in specs]
+    created = []
+    for name, future in admin.create_topics(requests, operation_timeout=CREATE_S).items():
+        try:
+            future.result()
+            created.append(name)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                fail(f"topic {name} cannot be created, {error.args[0].str()}")
+    deadline = time.monotonic() + CREATE_S
+    while not _led(admin, wanted):
+        if time.monotonic() > deadline:
+            fail(f"the new topics have no leader after {CREATE_S:.0f} s, see `elo broker status`")
+        time.sleep(0.05)
+    return created
+
+
+def _led(admin: AdminClient, wanted: dict[str, int]) -> bool:
+    found = admin.list_topics(timeout=CREATE_S).topics
+    return all(
+        name in found
+        and len(found[name].partitions) == count
+        and all(part.leader >= 0 for part in found[name].partitions.values())
+        for name, count in wanted.items()
+    )

@@ -1,0 +1,142 @@
+"""Folding a touch into its component: facets, links, claims, and the segments that the touch can change.
+
+It must not know how messages travel: it hands them to `send`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import orjson
+
+from .facet import PAIR, Facet
+from .messages import Claim, Fill, Message
+from .node import Component, Profile
+from .outbox import Cause
+from .outputs import Outputs
+from .policy import STRONG_LIMIT, OnConflict, Policy
+from .touch import Touch
+
+EMPTY_OBJECT: Final = ("", "{}")
+Leaves = Sequence[tuple[str, int]]
+"""Window leaves of a touch: (key, capacity)."""
+
+
+class Absorber:
+    """Folds touches into live components. One per task."""
+
+    def __init__(self, policy: Policy, outputs: Outputs, send: Callable[[str, Message], None]) -> None:
+        self.policy = policy
+        self.outputs = outputs
+        self._send = send
+
+    def absorb(self, component: Component, via: str, touch: Touch, leaves: Leaves, now_ms: int) -> None:
+        """Fold a touch into the facet of `via`, its strongest identifier, and tell what it changed."""
+        if component.facet(via) is None:
+            component.stale = True  # A further facet: the fold is made again.
+        facet = component.own_facet(via)
+        if len(touch.identifiers) > 1:
+            self._see_links(component, facet, via, touch, now_ms)
+        traits: dict[str, Any] = {} if touch.traits in EMPTY_OBJECT else orjson.loads(touch.traits)
+        profile = None
+        if not component.stale and not component.unsettled:
+            profile = self.outputs.profile_of(component, via)
+            if profile is not None and touch.occurred_at < profile.anchor[0]:
+                profile = None  # An older touch may change which identifier is the earliest.
+        self._fold_touch(facet, touch, traits, leaves)
+        if profile is None:
+            component.stale = True
+            self.outputs.settle(component, now_ms)
+            return
+        if profile.fold is not facet:
+            self._fold_touch(profile.fold, touch, traits, leaves)
+        self._decide(component, profile, touch, traits, leaves, now_ms)
+
+    def fill(self, component: Component, fill: Fill, now_ms: int) -> None:
+        """Fold an older touch into the leaves of a new definition."""
+        if fill.via not in component.identifiers:
+            return  # Its component expired while the history was read again.
+        facet = component.own_facet(fill.via)
+        profile = None if component.unsettled or component.stale else self.outputs.profile_of(component, fill.via)
+        folds = [facet] if profile is None or profile.fold is facet else [facet, profile.fold]
+        for fold in folds:
+            for key, capacity, counts in fill.leaves:
+                see = fold.see_leaf if counts else fold.see_older
+                see(key, capacity, fill.occurred_at, fill.event_id)
+        if profile is None:
+            return  # It is evaluated when the component is settled.
+        catalogue = self.outputs.catalogue
+        for key, _, _ in fill.leaves:
+            self.outputs.decide(component, profile, catalogue.by_leaf.get(key, ()), now_ms, Cause.BACKFILL,
+                                fill.occurred_at, fill.event_id, now_ms)  # fmt: skip
+
+    def _fold_touch(self, facet: Facet, touch: Touch, traits: dict[str, Any], leaves: Leaves) -> None:
+        at_ms = touch.occurred_at
+        facet.touch(touch.type, at_ms)
+        for key, capacity in leaves:
+            facet.see_leaf(key, capacity, at_ms, touch.event_id)
+        if traits:
+            facet.see_traits(traits, at_ms, self.policy.traits)
+        if touch.consent:
+            facet.see_consent(touch.consent, at_ms)
+
+    def _decide(
+        self,
+        component: Component,
+        profile: Profile,
+        touch: Touch,
+        traits: dict[str, Any],
+        leaves: Leaves,
+        now_ms: int,
+    ) -> None:
+        """Evaluate just the segments that the touch can have changed."""
+        outputs, catalogue = self.outputs, self.outputs.catalogue
+        at_ms, event_id = touch.occurred_at, touch.event_id
+        if touch.consent:
+            for purpose in touch.consent:
+                outputs.decide(component, profile, catalogue.by_consent.get(purpose, ()), now_ms,
+                               Cause.CONSENT, at_ms, event_id, now_ms)  # fmt: skip
+        groups = [group for key, _ in leaves if (group := catalogue.by_leaf.get(key)) is not None]
+        if (counting := catalogue.by_counter.get(touch.type)) is not None:
+            groups.append(counting)
+        groups.extend(group for name in traits if (group := catalogue.by_trait.get(name)) is not None)
+        if len(groups) > 1:
+            groups = [tuple({segment.id: segment for group in groups for segment in group}.values())]
+        for group in groups:
+            outputs.decide(component, profile, group, now_ms, Cause.EVENT, at_ms, event_id, now_ms)
+        outputs.changed(component, now_ms)
+
+    def _see_links(self, component: Component, facet: Facet, via: str, touch: Touch, now_ms: int) -> None:
+        """Keep the evidence of a touch with several identifiers, and claim those that are new."""
+        at_ms, event_id, others = touch.occurred_at, touch.event_id, touch.identifiers[1:]
+        for index, other in enumerate(others):
+            if other not in component.identifiers and other not in component.closed:
+                if len(component.identifiers) >= self.policy.component_identifiers_max:
+                    self.outputs.refuse_full(component, other, now_ms)
+                    continue
+                self._claim_for(component, other, via, now_ms)
+                facet.see_link(other, at_ms, event_id)
+            elif facet.see_link(other, at_ms, event_id):
+                self._new_link(component, other, via)
+            elif component.refused and self.policy.rule_of(other).on_conflict is OnConflict.MOVE:
+                component.stale = True
+            if self.policy.rule_of(other).limit == STRONG_LIMIT:
+                for weaker in others[index + 1 :]:
+                    if facet.see_link(f"{other}{PAIR}{weaker}", at_ms, event_id):
+                        self._new_link(component, weaker, other)
+
+    def _claim_for(self, component: Component, other: str, partner: str, now_ms: int) -> None:
+        if not component.claims:
+            component.hold_until = now_ms + self.policy.link_wait_ms
+        component.add_identifier(other)
+        component.claims.add(other)
+        component.unsettled = True
+        self._send(other, Claim(component.root, partner, True))
+
+    def _new_link(self, component: Component, other: str, partner: str) -> None:
+        """A further link to a known identifier: it may change the groups, and it counts towards sharing."""
+        component.stale = True
+        shares = self.policy.rule_of(other).shared_after is not None and other not in component.closed
+        if shares and self.policy.rule_of(partner).limit == STRONG_LIMIT:
+            self._send(other, Claim(component.root, partner, False))

@@ -1,0 +1,135 @@
+"""The messages between nodes, as they cross partitions on `elo.mail`. Version 1, pinned by a golden file.
+
+The key of the record is the node that the message goes to; the value is one version byte and MessagePack.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from .errors import InvariantViolation
+from .touch import Touch
+
+MAIL_VERSION: Final = b"\x01"
+MERGE_BYTES_MAX: Final = 512 * 1024
+"""A merge above this is sent in parts. Far below the broker's limit, so that one part never fails."""
+
+
+class Absorb(msgspec.Struct, array_like=True, tag=1, gc=False):
+    """To a component: fold the touch into the facet of `via`, the touch's strongest identifier.
+
+    `leaves`: (key, capacity) of the window leaves that it belongs to. The partition that keeps the touch decides
+    them, once, so that a definition which reaches the partitions at different moments counts no touch twice.
+    """
+
+    via: str
+    touch: Touch
+    leaves: list[tuple[str, int]] = []
+
+
+class Claim(msgspec.Struct, array_like=True, tag=2, gc=False):
+    """To an identifier: `component` saw it together with `partner`. `ask`: an answer is awaited."""
+
+    component: str
+    partner: str
+    ask: bool
+
+
+class Linked(msgspec.Struct, array_like=True, tag=3, gc=False):
+    """To a component: the claim that `component` made of `identifier` is answered.
+
+    `status`: empty (it is yours, or on its way in a merge), `inert` (yours, but shared), `shared` or `full` (not yours).
+    """
+
+    component: str
+    identifier: str
+    status: str
+
+
+class Join(msgspec.Struct, array_like=True, tag=4, gc=False):
+    """To a component: become a redirect to `survivor`, because both claimed `identifier`."""
+
+    survivor: str
+    identifier: str
+
+
+class Merge(msgspec.Struct, array_like=True, tag=5, gc=False):
+    """To a component: take over what `loser` held. Several parts make one merge; `last` ends it.
+
+    `facets`: [identifier, packed facet or nil] of what `loser` owned; `claims`: what it had only asked for.
+    Everything but facets comes with the first part. `identifier` is the one that both had claimed.
+    """
+
+    loser: str
+    identifier: str
+    last: bool
+    facets: list[tuple[str, msgspec.Raw]]
+    inert: list[str] = []
+    closed: dict[str, str] = {}
+    claims: list[str] = []
+    entries: dict[str, tuple[str, str, dict[str, list[Any]]]] = {}
+    trigger: tuple[str, int] = ("", 0)
+    last_active: int = 0
+
+
+class Repoint(msgspec.Struct, array_like=True, tag=6, gc=False):
+    """To an identifier: your owner is `component` now (path compression)."""
+
+    component: str
+
+
+class Close(msgspec.Struct, array_like=True, tag=7, gc=False):
+    """To an identifier: your component is full, accept no further link."""
+
+
+class Locate(msgspec.Struct, array_like=True, tag=8, gc=False):
+    """To a component: tell `identifier` who you are; sent before a redirect expires."""
+
+    identifier: str
+
+
+class Forget(msgspec.Struct, array_like=True, tag=9, gc=False):
+    """To an identifier: `component` expired; if it still owns you, you are forgotten."""
+
+    component: str
+
+
+class Retouch(msgspec.Struct, array_like=True, tag=10, gc=False):
+    """To an identifier: `component` is no longer there, find the touch another owner."""
+
+    component: str
+    touch: Touch
+    leaves: list[tuple[str, int]] = []
+
+
+class Fill(msgspec.Struct, array_like=True, tag=11, gc=False):
+    """To a component: an older touch of `via`, seen again because a new definition asks about it.
+
+    `leaves`: (key, capacity, whether it must be counted).
+    """
+
+    via: str
+    event_id: str
+    occurred_at: int
+    leaves: list[tuple[str, int, bool]]
+
+
+Message = Absorb | Claim | Linked | Join | Merge | Repoint | Close | Locate | Forget | Retouch | Fill
+TO_IDENTIFIER: Final = (Claim, Repoint, Close, Forget, Retouch)
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode: Final = msgspec.msgpack.Decoder(Message).decode
+
+
+def encode_message(message: Message) -> bytes:
+    """The value of a record of `elo.mail`."""
+    return MAIL_VERSION + _encode(message)
+
+
+def decode_message(value: bytes) -> Message:
+    """Inverse of `encode_message`. Raises InvariantViolation for a version that this program does not know."""
+    if value[:1] != MAIL_VERSION:
+        raise InvariantViolation("mail of an unknown version; run a newer elo", version=value[:1].hex())
+    return _decode(memoryview(value)[1:])

@@ -1,0 +1,278 @@
+"""The resolver's two kinds of nodes as they are held in memory and stored, byte for byte.
+
+A stored component begins with eight bytes, big-endian: the instant of its next timer in ms. Restore reads them
+without decoding the rest. Facets are kept in pages of `PAGE_FACETS`; page 0 lies inside the component's record,
+so that a person of the usual size is one record, and a touch of a very large one rewrites one page.
+Source: docs/decisions/0005-facet-pages.md
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, Final
+
+import msgspec
+
+from .errors import InvariantViolation
+from .facet import NEVER, Facet
+
+PAGE_FACETS: Final = 16
+IDENTIFIER_KEY: Final = b"i"
+COMPONENT_KEY: Final = b"c"
+PAGE_KEY: Final = b"f"
+_LIVE: Final = 0
+_REDIRECT: Final = 1
+_ARMED: Final = struct.Struct(">q")
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode: Final = msgspec.msgpack.Decoder().decode
+_decode_page: Final = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
+
+
+def is_nil(packed: msgspec.Raw) -> bool:
+    """Whether a packed facet stands for none: the identifier was only seen beside others."""
+    return len(memoryview(packed)) == 1
+
+
+def identifier_key(identifier: str) -> bytes:
+    """State key of an identifier node."""
+    return IDENTIFIER_KEY + identifier.encode()
+
+
+def component_key(root: str) -> bytes:
+    """State key of a component node."""
+    return COMPONENT_KEY + root.encode()
+
+
+def page_key(root: str, page: int) -> bytes:
+    """State key of a facet page, `page` >= 1."""
+    return PAGE_KEY + root.encode() + b"\x00" + page.to_bytes(2, "big")
+
+
+def armed_of(value: bytes) -> int:
+    """The next timer of a stored component, ms since the epoch; NEVER if none."""
+    return int(_ARMED.unpack_from(value)[0])
+
+
+class IdentifierNode:
+    """Who owns an identifier, and with whom it was seen.
+
+    `owner`: root of the component; empty while nobody owns it. `seen`: strong type → distinct values, kept up to
+    `shared_after` + 1. `shared`: seen with too many people. `closed`: its component is full. Both stop it linking.
+    """
+
+    __slots__ = ("closed", "owner", "seen", "shared")
+
+    def __init__(self, owner: str = "") -> None:
+        self.owner = owner
+        self.shared = False
+        self.closed = False
+        self.seen: dict[str, list[str]] = {}
+
+    def encode(self) -> bytes:
+        """The stored form."""
+        return _encode([self.owner, self.shared, self.closed, self.seen])
+
+    @classmethod
+    def decode(cls, value: bytes) -> IdentifierNode:
+        """Inverse of `encode`."""
+        node = cls.__new__(cls)
+        node.owner, node.shared, node.closed, node.seen = _decode(value)
+        return node
+
+
+class Entry:
+    """What consumers were told about one profile id.
+
+    `anchor`: the identifier that gave the id. `alias_of`: the profile id it was merged into, empty while it is
+    current. `memberships`: segment id → [inside, sequence, since ms, definition version]; kept after the profile
+    is gone, so that sequences stay gapless if it comes back.
+    """
+
+    __slots__ = ("alias_of", "anchor", "memberships")
+
+    def __init__(self, anchor: str, alias_of: str, memberships: dict[str, list[Any]]) -> None:
+        self.anchor = anchor
+        self.alias_of = alias_of
+        self.memberships = memberships
+
+    def to_list(self) -> list[Any]:
+        """The stored form."""
+        return [self.anchor, self.alias_of, self.memberships]
+
+
+class Profile:
+    """One person inside a component, computed. `fold` is the fold of the facets of `identifiers`.
+
+    `anchor`: (first seen ms, rank, identifier) of the earliest identifier. `types`: identifier types present.
+    """
+
+    __slots__ = ("anchor", "entry", "fold", "id", "identifiers", "types")
+
+    def __init__(self, profile_id: str, identifiers: list[str], anchor: tuple[int, int, str], fold: Facet) -> None:
+        self.id = profile_id
+        self.identifiers = identifiers
+        self.anchor = anchor
+        self.fold = fold
+        self.types = {identifier[: identifier.index(":")] for identifier in identifiers}
+        self.entry: Entry | None = None
+
+
+class Component:
+    """Everything that identifiers have been seen together with, or a redirect to the component that took it over.
+
+    `identifiers`: identifier → page of its facet. `inert`: those of them that are shared. `closed`: identifiers
+    outside that it may not link with, and why. `claims`: identifiers whose answer is awaited; outputs are held until
+    `hold_until` at most. `armed`: the timer that is set, at most the
+    next instant that matters. `window_due`: next instant at which a membership may change by itself, or a redirect ends. `publish_due`: when
+    the profiles must be published; NEVER if they are. `profiles`: None until they are needed. `stale`: the evidence
+    has changed since they were settled. Instants in ms.
+    """
+
+    __slots__ = (
+        "armed", "claims", "closed", "dirty_pages", "entries", "facets", "hold_until", "identifiers", "inert",
+        "last_active", "packed", "pages", "profiles", "publish_due", "redirect", "refused", "reviewed", "root",
+        "stale", "trigger", "unsettled", "window_due",
+    )  # fmt: skip
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self.redirect = ""
+        self.armed = NEVER
+        self.identifiers: dict[str, int] = {}
+        self.pages: list[list[str]] = [[]]
+        self.inert: set[str] = set()
+        self.closed: dict[str, str] = {}
+        self.claims: set[str] = set()
+        self.hold_until = 0
+        self.entries: dict[str, Entry] = {}
+        self.trigger: list[Any] = ["", 0]
+        self.unsettled = False
+        self.window_due = NEVER
+        self.publish_due = NEVER
+        self.last_active = 0
+        self.reviewed = False
+        self.refused = 0
+        self.facets: dict[str, Facet | None] = {}
+        self.packed: dict[str, msgspec.Raw] = {}
+        self.profiles: list[Profile] | None = None
+        self.stale = True
+        self.dirty_pages: set[int] = set()
+
+    def add_identifier(self, identifier: str) -> None:
+        """Take an identifier in; it gets a place on the last page."""
+        if len(self.pages[-1]) >= PAGE_FACETS:
+            self.pages.append([])
+        self.pages[-1].append(identifier)
+        self.identifiers[identifier] = len(self.pages) - 1
+
+    def remove_identifier(self, identifier: str) -> None:
+        """Give an identifier up that turned out not to link. It has no facet here."""
+        page = self.identifiers.pop(identifier)
+        self.pages[page].remove(identifier)
+        self.facets.pop(identifier, None)
+        self.packed.pop(identifier, None)
+        self.dirty_pages.add(page)
+
+    def facet(self, identifier: str) -> Facet | None:
+        """The facet to read, or None if the identifier has contributed nothing itself."""
+        facet = self.facets.get(identifier)
+        if facet is None:
+            raw = self.packed.get(identifier)
+            if raw is None or is_nil(raw):
+                return None
+            facet = self.facets[identifier] = Facet.from_list(_decode(raw))
+        return facet
+
+    def own_facet(self, identifier: str) -> Facet:
+        """The facet to change; made if there is none. Its page is marked for writing."""
+        facet = self.facet(identifier)
+        if facet is None:
+            facet = self.facets[identifier] = Facet()
+        self.packed.pop(identifier, None)
+        self.dirty_pages.add(self.identifiers[identifier])
+        return facet
+
+    def pack(self, identifier: str) -> msgspec.Raw:
+        """The stored form of one facet."""
+        raw = self.packed.get(identifier)
+        if raw is None:
+            facet = self.facets.get(identifier)
+            raw = msgspec.Raw(_encode(None if facet is None else facet.to_list()))
+            self.packed[identifier] = raw
+        return raw
+
+    def encode_page(self, page: int) -> bytes:
+        """The stored form of page `page` >= 1."""
+        return _encode([self.pack(identifier) for identifier in self.pages[page]])
+
+    def load_page(self, page: int, value: bytes) -> None:
+        """Take the stored form of a page in."""
+        raws = _decode_page(value)
+        if len(raws) != len(self.pages[page]):
+            raise InvariantViolation("facet page does not fit its component", page=page, facets=len(raws))
+        self.packed.update(zip(self.pages[page], raws, strict=True))
+
+    def become_redirect(self, survivor: str, until_ms: int) -> None:
+        """Give everything up to `survivor`; the redirect is kept until `until_ms`."""
+        kept = list(self.identifiers)
+        armed = self.armed
+        self.__init__(self.root)  # type: ignore[misc]
+        self.redirect, self.pages, self.window_due, self.armed = survivor, [kept], until_ms, armed
+
+    def encode(self) -> bytes:
+        """The stored form of the component's own record, page 0 included."""
+        if self.redirect:
+            return _ARMED.pack(self.armed) + _encode([_REDIRECT, self.redirect, self.pages[0], self.window_due])
+        facets = [self.pack(identifier) for identifier in self.pages[0]]
+        entries = {profile: entry.to_list() for profile, entry in self.entries.items()}
+        return _ARMED.pack(self.armed) + _encode(
+            [_LIVE, self.pages, sorted(self.inert), self.closed, sorted(self.claims), self.hold_until, entries,
+             self.trigger, self.unsettled, self.window_due, self.publish_due, self.last_active, self.reviewed,
+             self.refused, facets]  # fmt: skip
+        )
+
+    @classmethod
+    def decode(cls, root: str, value: bytes) -> Component:
+        """Inverse of `encode`. Pages from 1 on are loaded with `load_page`."""
+        component = cls(root)
+        component.stale = False
+        component.armed = armed_of(value)
+        body = memoryview(value)[8:]
+        if body[1] == _REDIRECT:
+            _, component.redirect, kept, component.window_due = _decode(body)
+            component.pages = [kept]
+            return component
+        stored = _decode_live(body)
+        component.pages = stored.pages
+        component.identifiers = {
+            identifier: page for page, identifiers in enumerate(stored.pages) for identifier in identifiers
+        }
+        component.inert, component.closed, component.claims = set(stored.inert), stored.closed, set(stored.claims)
+        component.hold_until, component.trigger, component.unsettled = stored.hold_until, stored.trigger, stored.unsettled
+        component.entries = {profile: Entry(*entry) for profile, entry in stored.entries.items()}
+        component.window_due, component.publish_due = stored.window_due, stored.publish_due
+        component.last_active, component.reviewed, component.refused = stored.last_active, stored.reviewed, stored.refused
+        component.packed = dict(zip(stored.pages[0], stored.facets, strict=True))
+        return component
+
+
+class _Live(msgspec.Struct, array_like=True, gc=False):
+    kind: int
+    pages: list[list[str]]
+    inert: list[str]
+    closed: dict[str, str]
+    claims: list[str]
+    hold_until: int
+    entries: dict[str, tuple[str, str, dict[str, list[Any]]]]
+    trigger: list[Any]
+    unsettled: bool
+    window_due: int
+    publish_due: int
+    last_active: int
+    reviewed: bool
+    refused: int
+    facets: list[msgspec.Raw]
+
+
+_decode_live: Final = msgspec.msgpack.Decoder(_Live).decode

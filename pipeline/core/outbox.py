@@ -1,0 +1,113 @@
+"""What a batch wants done: data, carried out by `pipeline/runtime/checkpoint.py` in one transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from .messages import Message
+from .node import Component, IdentifierNode, Profile
+
+
+class Cause(StrEnum):
+    """Why a membership changed or a profile id became an alias."""
+
+    EVENT = "event"
+    TIMER = "timer"
+    MERGE = "merge"
+    UNMERGE = "unmerge"
+    CONSENT = "consent"
+    ERASURE = "erasure"
+    DEFINITION = "definition"
+    BACKFILL = "backfill"
+
+
+@dataclass(slots=True)
+class MembershipChange:
+    """Somebody entered or left a segment. Instants in ms; the shape is schemas/membership_change."""
+
+    change_id: str
+    profile_id: str
+    segment_id: str
+    segment_version: int
+    change: str
+    sequence: int
+    occurred_at: int
+    decided_at: int
+    cause: Cause
+    event_ids: tuple[str, ...]
+    backfill: bool
+    identifiers: list[str]
+
+
+@dataclass(slots=True)
+class ProfileAlias:
+    """An old profile id stands for `profile_id` from now on. `edge`: the identifier that linked the two."""
+
+    old_profile_id: str
+    profile_id: str
+    decided_at: int
+    cause: Cause
+    edge: str | None
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """The state of one profile to publish; `profile` None is a tombstone."""
+
+    profile_id: str
+    profile: Profile | None
+    aliases: list[str]
+    updated_at: int
+
+
+@dataclass(slots=True)
+class Review:
+    """Something that a person should look at."""
+
+    component: str
+    kind: str
+    identifiers: list[str]
+    detail: str
+    decided_at: int
+
+
+@dataclass(slots=True)
+class Outbox:
+    """Effects in the order in which they were decided, and what happened, for the metrics."""
+
+    mail: list[tuple[str, Message]] = field(default_factory=list)
+    changes: list[MembershipChange] = field(default_factory=list)
+    aliases: list[ProfileAlias] = field(default_factory=list)
+    snapshots: list[Snapshot] = field(default_factory=list)
+    reviews: list[Review] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+    joins: int = 0
+    touches: int = 0
+
+
+class Nodes(Protocol):
+    """Where the resolver finds its nodes and says which ones it changed. Saving is cheap and may repeat."""
+
+    def identifier(self, identifier: str) -> IdentifierNode | None:
+        """The node of an identifier, or None."""
+
+    def component(self, root: str) -> Component | None:
+        """The component rooted at an identifier, all its pages loaded, or None."""
+
+    def save_identifier(self, identifier: str, node: IdentifierNode) -> None:
+        """Keep a new or changed identifier node."""
+
+    def save_component(self, component: Component) -> None:
+        """Keep a new or changed component."""
+
+    def drop_identifier(self, identifier: str) -> None:
+        """Forget an identifier node."""
+
+    def drop_component(self, component: Component) -> None:
+        """Forget a component and its pages."""
+
+    def drop_pages(self, component: Component) -> None:
+        """Forget the facet pages of a component that is about to become a redirect."""

@@ -1,0 +1,298 @@
+"""What consumers are told about the profiles of a component: memberships, aliases, snapshots.
+
+Everything told is the difference between what was told before (`Entry`) and what the evidence says now, so a
+repeated or held-back decision changes nothing. It must not know how components find each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from hashlib import blake2b
+from typing import Final
+
+from .facet import NEVER, PAIR, Facet
+from .identity import Link, group_identifiers, profile_id, within_limits
+from .node import Component, Entry, Profile
+from .outbox import Cause, MembershipChange, Nodes, Outbox, ProfileAlias, Review, Snapshot
+from .policy import Policy
+from .segments.catalogue import Catalogue, CompiledSegment
+
+PUBLISH_BATCH_MAX: Final = 1_000  # profiles published per batch once a partition has caught up
+
+
+class Outputs:
+    """Decides what to tell. One per task; `outbox` is replaced for every batch."""
+
+    def __init__(
+        self, policy: Policy, catalogue: Catalogue, nodes: Nodes, profile_key: bytes, publish_interval_ms: int
+    ) -> None:
+        self.policy = policy
+        self.nodes = nodes
+        self.profile_key = profile_key
+        self.publish_interval_ms = publish_interval_ms
+        self.outbox = Outbox()
+        self.unpublished: dict[str, None] = {}
+        self.use(catalogue)
+
+    def use(self, catalogue: Catalogue) -> None:
+        """Evaluate the segments of this catalogue from now on."""
+        self.catalogue = catalogue
+        self.windowed = tuple(
+            segment
+            for segment in catalogue.segments.values()
+            if any(use.within_ms is not None for use in segment.uses)
+        )
+
+    def profiles(self, component: Component) -> list[Profile]:
+        """The profiles of a component, evaluated again if its evidence has changed."""
+        if component.profiles is None:
+            component.profiles = self._evaluate(component)
+            component.stale = False
+        return component.profiles
+
+    def profile_of(self, component: Component, identifier: str) -> Profile | None:
+        """The profile that an identifier belongs to; None while its claim is open."""
+        profiles = self.profiles(component)
+        if len(profiles) == 1 and not component.claims:
+            return profiles[0]
+        return next((profile for profile in profiles if identifier in profile.identifiers), None)
+
+    def settle(self, component: Component, now_ms: int, edge: str | None = None) -> None:
+        """Tell everything that has changed, or put it off while claims are open (at most until `hold_until`)."""
+        if component.claims and now_ms < component.hold_until:
+            component.unsettled = True
+            return
+        component.unsettled = False
+        component.profiles = None
+        at_ms = min(now_ms, component.window_due - 1)  # what was due meanwhile is told at its own instant
+        profiles = self.profiles(component)
+        merged = self._retire(component, profiles, now_ms, edge)
+        component.window_due = NEVER
+        event_id, occurred_ms = component.trigger
+        for profile in profiles:
+            self.decide(component, profile, self.catalogue.segments.values(), at_ms,
+                        Cause.MERGE if merged else Cause.EVENT, occurred_ms, event_id, now_ms)  # fmt: skip
+        self.elapse(component, now_ms)
+        self.changed(component, now_ms)
+
+    def decide(
+        self,
+        component: Component,
+        profile: Profile,
+        segments: Iterable[CompiledSegment],
+        at_ms: int,
+        cause: Cause,
+        occurred_ms: int,
+        event_id: str,
+        decided_ms: int,
+    ) -> None:
+        """Evaluate segments as of `at_ms` and tell the changes. Lowers `component.window_due` where needed."""
+        fold, types, entry = profile.fold, profile.types, profile.entry
+        assert entry is not None
+        memberships = entry.memberships
+        for segment in segments:
+            inside, due_ms = segment.evaluate(fold, types, at_ms)
+            if due_ms < component.window_due:
+                component.window_due = due_ms
+            old = memberships.get(segment.id)
+            if old is None:
+                if not inside:
+                    continue
+                old = memberships[segment.id] = [False, 0, 0, 0]
+            if inside == old[0]:
+                continue
+            old[0], old[1], old[2], old[3] = inside, old[1] + 1, occurred_ms, segment.version
+            deciding = segment.deciding_events(fold, at_ms)
+            if event_id and event_id not in deciding:
+                deciding = (event_id, *deciding)
+            self._tell(profile.id, segment.id, old, cause, deciding, decided_ms,
+                       self._addresses(component, profile, segment.definition.purpose))  # fmt: skip
+
+    def elapse(self, component: Component, now_ms: int) -> None:
+        """Tell the changes that time alone made up to `now_ms`, each at its own instant."""
+        while component.window_due <= now_ms:
+            due_ms = component.window_due
+            component.window_due = NEVER
+            for profile in self.profiles(component):
+                self.decide(component, profile, self.windowed, due_ms, Cause.TIMER, due_ms, "", now_ms)
+            self.changed(component, now_ms)
+
+    def changed(self, component: Component, now_ms: int) -> None:
+        """Note that the profiles of a component are to be published."""
+        if component.publish_due == NEVER:
+            component.publish_due = now_ms + self.publish_interval_ms
+            self.unpublished[component.root] = None
+
+    def publish(self, component: Component, now_ms: int) -> None:
+        """Publish a snapshot of every profile of a component."""
+        component.publish_due = NEVER
+        self.unpublished.pop(component.root, None)
+        for profile in self.profiles(component):
+            aliases = sorted(old for old, entry in component.entries.items() if entry.alias_of == profile.id)
+            self.outbox.snapshots.append(Snapshot(profile.id, profile, aliases, now_ms))
+
+    def publish_all(self, now_ms: int) -> None:
+        """Publish what waits, up to `PUBLISH_BATCH_MAX` components."""
+        for root in list(self.unpublished)[:PUBLISH_BATCH_MAX]:
+            component = self.nodes.component(root)
+            if component is None or component.redirect or component.publish_due == NEVER:
+                self.unpublished.pop(root, None)
+            elif not component.unsettled:
+                self.publish(component, now_ms)
+                self.nodes.save_component(component)
+
+    def redefine(
+        self, component: Component, segments: Iterable[CompiledSegment], deleted: Iterable[str], cause: Cause, now_ms: int
+    ) -> bool:
+        """Evaluate new or edited segments and leave deleted ones. Returns whether the component has changed."""
+        if component.redirect or component.unsettled:
+            return False  # It is evaluated in full when it is settled.
+        told, due_ms = len(self.outbox.changes), component.window_due
+        for profile in self.profiles(component):
+            self.decide(component, profile, segments, now_ms, cause, now_ms, "", now_ms)
+        for pid, entry in component.entries.items():
+            for segment_id in deleted:
+                membership = entry.memberships.get(segment_id)
+                if membership is not None and membership[0]:
+                    membership[0], membership[1], membership[2] = False, membership[1] + 1, now_ms
+                    self._tell(pid, segment_id, membership, Cause.DEFINITION, (), now_ms, [])
+        if len(self.outbox.changes) > told:
+            self.changed(component, now_ms)
+            return True
+        return component.window_due != due_ms
+
+    def expire(self, component: Component, now_ms: int) -> None:
+        """Tell that every profile of a component is gone because it was idle for too long."""
+        self.unpublished.pop(component.root, None)
+        for pid, entry in component.entries.items():
+            self._leave_all(pid, entry, Cause.TIMER, now_ms, now_ms)
+            if not entry.alias_of:
+                self.outbox.snapshots.append(Snapshot(pid, None, [], now_ms))
+
+    def refuse_full(self, component: Component, identifier: str, now_ms: int) -> None:
+        """Note that a component is full: `identifier` is not absorbed. Reviewed once per component."""
+        self.outbox.refused.append("component_full")
+        if not component.reviewed:
+            component.reviewed = True
+            detail = f"holds {len(component.identifiers)} identifiers and absorbs no more"
+            self.outbox.reviews.append(
+                Review(component.root, "oversized", [component.root, identifier], detail, now_ms)
+            )
+
+    def _evaluate(self, component: Component) -> list[Profile]:
+        identifiers = [one for one in component.identifiers if one not in component.claims]
+        if not component.inert and within_limits(identifiers, self.policy):
+            identifiers.sort(key=self.policy.order_of)
+            groups = [identifiers] if identifiers else []
+        else:
+            groups, refused = group_identifiers(identifiers, _links(component), component.inert, self.policy)
+            if len(refused) > component.refused:
+                self.outbox.refused.extend(one.reason for one in refused[component.refused :])
+            component.refused = len(refused)
+        firsts = _first_seen(component)
+        profiles = []
+        for group in groups:
+            anchor = min((firsts.get(one, NEVER), *self.policy.order_of(one)) for one in group)
+            pid = profile_id(anchor[2], self.profile_key)
+            profile = Profile(pid, group, anchor, self._fold(component, group))
+            if pid not in component.entries:
+                component.entries[pid] = Entry(anchor[2], "", {})
+            profile.entry = component.entries[pid]
+            profiles.append(profile)
+        return profiles
+
+    def _fold(self, component: Component, identifiers: list[str]) -> Facet:
+        """The fold of a profile. A profile of one facet shares it: a touch is then folded once."""
+        facets = [facet for one in identifiers if (facet := component.facet(one)) is not None]
+        if len(facets) == 1:
+            return facets[0]
+        fold = Facet()
+        for facet in facets:
+            fold.add(facet, self.policy.traits, self.catalogue.capacities)
+        return fold
+
+    def _retire(self, component: Component, profiles: list[Profile], now_ms: int, edge: str | None) -> bool:
+        """Tell which profile ids have become aliases. Returns whether there was one."""
+        current = {profile.id: profile for profile in profiles}
+        merged = False
+        for pid, entry in component.entries.items():
+            if pid in current:
+                entry.alias_of = ""
+                continue
+            heir = next((one for one in profiles if entry.anchor in one.identifiers), profiles[0])
+            if entry.alias_of == heir.id:
+                continue
+            self.outbox.aliases.append(ProfileAlias(pid, heir.id, now_ms, Cause.MERGE, edge))
+            merged = True
+            if not entry.alias_of:
+                self._leave_all(pid, entry, Cause.MERGE, component.trigger[1], now_ms)
+                self.outbox.snapshots.append(Snapshot(pid, None, [], now_ms))
+            entry.alias_of = heir.id
+        return merged
+
+    def _leave_all(self, pid: str, entry: Entry, cause: Cause, occurred_ms: int, now_ms: int) -> None:
+        for segment_id, membership in entry.memberships.items():
+            if membership[0]:
+                membership[0], membership[1], membership[2] = False, membership[1] + 1, occurred_ms
+                self._tell(pid, segment_id, membership, cause, (), now_ms, [])
+
+    def _tell(
+        self,
+        pid: str,
+        segment_id: str,
+        membership: list[int],
+        cause: Cause,
+        event_ids: tuple[str, ...],
+        decided_ms: int,
+        identifiers: list[str],
+    ) -> None:
+        inside, sequence, since_ms, version = membership
+        change_id = blake2b(f"{pid} {segment_id} {sequence}".encode(), digest_size=16).hexdigest()
+        self.outbox.changes.append(
+            MembershipChange(change_id, pid, segment_id, version, "entered" if inside else "exited", sequence,
+                             since_ms, decided_ms, cause, event_ids, cause is Cause.BACKFILL, identifiers)  # fmt: skip
+        )
+
+    def _addresses(self, component: Component, profile: Profile, purpose: str | None) -> list[str]:
+        """The identifiers at which the profile may be addressed for a purpose: those that did not refuse it."""
+        if purpose is None:
+            return profile.identifiers
+        allowed = []
+        for identifier in profile.identifiers:
+            facet = component.facet(identifier)
+            word = None if facet is None else facet.consent.get(purpose)
+            if word is None or word[0]:
+                allowed.append(identifier)
+        return allowed
+
+
+def links_of(identifier: str, facet: Facet) -> list[Link]:
+    """The links that a facet holds, as evidence."""
+    links = []
+    for key, (first_ms, last_ms, _, first_event, _) in facet.links.items():
+        stronger, _, weaker = key.rpartition(PAIR)
+        links.append(Link(stronger or identifier, weaker, first_ms, last_ms, first_event))
+    return links
+
+
+def _links(component: Component) -> list[Link]:
+    links = []
+    for identifier in component.identifiers:
+        facet = component.facet(identifier)
+        if facet is not None:
+            links.extend(links_of(identifier, facet))
+    return links
+
+
+def _first_seen(component: Component) -> dict[str, int]:
+    """Event time at which each identifier was first seen, by itself or with another."""
+    firsts: dict[str, int] = {}
+    for identifier in component.identifiers:
+        facet = component.facet(identifier)
+        if facet is None:
+            continue
+        firsts[identifier] = min(facet.first_seen, firsts.get(identifier, NEVER))
+        for link in links_of(identifier, facet):
+            for end in (link.stronger, link.weaker):
+                firsts[end] = min(link.first_ms, firsts.get(end, NEVER))
+    return firsts

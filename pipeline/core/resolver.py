@@ -1,0 +1,300 @@
+"""The resolver's protocol: how identifiers and components find each other, one message at a time.
+
+Redirects only ever point to a component that is stronger in the total order of roots, so there are no cycles;
+joining is set union, so no order of messages can change the result. Messages to nodes on the same partition are
+handled in the same batch; the others leave as mail. It must not know about Kafka, RocksDB or the clock.
+Source: docs/architecture.md, "Nodes and messages".
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+import orjson
+
+from .absorb import EMPTY_OBJECT, Absorber, Leaves
+from .errors import InvariantViolation
+from .facet import NEVER
+from .joining import Joiner
+from .messages import (
+    TO_IDENTIFIER,
+    Absorb,
+    Claim,
+    Close,
+    Fill,
+    Forget,
+    Join,
+    Linked,
+    Locate,
+    Merge,
+    Message,
+    Repoint,
+    Retouch,
+)
+from .node import Component, IdentifierNode
+from .outbox import Nodes
+from .outputs import Outputs
+from .policy import STRONG_LIMIT, Policy
+from .touch import Touch
+
+REACH_NORMALISERS: Final = ("email", "phone")
+"""A type of limit above 1 is weak unless a person can be reached by it."""
+
+
+class Resolver:
+    """Handles the messages of one partition.
+
+    Args:
+        is_local: whether a node key lives on this partition.
+        outputs: decides what to tell; its `outbox` also takes the mail.
+    """
+
+    def __init__(self, policy: Policy, nodes: Nodes, outputs: Outputs, is_local: Callable[[str], bool]) -> None:
+        self.policy = policy
+        self.nodes = nodes
+        self.outputs = outputs
+        self.is_local = is_local
+        self.queue: deque[tuple[str, Message]] = deque()
+        self.absorber = Absorber(policy, outputs, self._send)
+        self.joiner = Joiner(policy, nodes, outputs, self._send)
+        self._weak = {
+            kind
+            for kind, rule in policy.rules.items()
+            if rule.limit > STRONG_LIMIT and rule.normalise not in REACH_NORMALISERS
+        }
+
+    # -- ways in --------------------------------------------------------------------------------------------
+
+    def touch(self, touch: Touch, now_ms: int) -> None:
+        """A new touch at its strongest identifier. De-duplication has been done."""
+        via = touch.identifiers[0]
+        node = self.nodes.identifier(via)
+        if node is None or not node.owner:
+            node = self._own(via, node)
+        owner = node.owner
+        leaves = self._leaves(touch)
+        if self.is_local(owner):
+            self._absorb(owner, via, touch, leaves, now_ms)
+            if self.queue:
+                self._drain(now_ms)
+        else:
+            self.outputs.outbox.mail.append((owner, Absorb(via, touch, leaves)))
+
+    def _leaves(self, touch: Touch) -> list[tuple[str, int]]:
+        """The window leaves that a touch belongs to, with their capacities."""
+        finder = self.outputs.catalogue.finders.get(touch.type)
+        if finder is None:
+            return []
+        properties = {} if touch.properties in EMPTY_OBJECT else orjson.loads(touch.properties)
+        return [(leaf.key, leaf.capacity) for leaf in finder.find(properties)]
+
+    def fill(self, via: str, fill: Fill, now_ms: int) -> None:
+        """An older touch of this partition, for the leaves of a new definition."""
+        node = self.nodes.identifier(via)
+        if node is not None and node.owner:
+            self._send(node.owner, fill)
+            self._drain(now_ms)
+
+    def receive(self, to: str, message: Message, now_ms: int) -> None:
+        """A message that came by mail."""
+        self.queue.append((to, message))
+        self._drain(now_ms)
+
+    def tick(self, root: str, now_ms: int) -> None:
+        """A timer of a component. An overtaken one is ordinary: what is not due is left alone."""
+        component = self.nodes.component(root)
+        if component is not None:
+            self._elapse(component, now_ms)
+            self._drain(now_ms)
+
+    def next_due(self, component: Component) -> int:
+        """The instant of the component's next timer, ms; NEVER if it needs none."""
+        if component.redirect:
+            return component.window_due
+        due_ms = min(component.window_due, component.publish_due)
+        if component.unsettled:
+            due_ms = min(due_ms, component.hold_until)
+        if self._is_anonymous(component):
+            due_ms = min(due_ms, component.last_active + self.policy.anonymous_retention_ms)
+        return due_ms
+
+    # -- dispatch -------------------------------------------------------------------------------------------
+
+    def _send(self, to: str, message: Message) -> None:
+        if self.is_local(to):
+            self.queue.append((to, message))
+        else:
+            self.outputs.outbox.mail.append((to, message))
+
+    def _drain(self, now_ms: int) -> None:
+        while self.queue:
+            to, message = self.queue.popleft()
+            if isinstance(message, Absorb):
+                self._absorb(to, message.via, message.touch, message.leaves, now_ms)
+            elif isinstance(message, TO_IDENTIFIER):
+                self._at_identifier(to, message, now_ms)
+            else:
+                self._at_component(to, message, now_ms)
+
+    def _at_identifier(self, identifier: str, message: Message, now_ms: int) -> None:
+        node = self.nodes.identifier(identifier)
+        if isinstance(message, Claim):
+            self._claim(identifier, node, message)
+        elif isinstance(message, Repoint):
+            if node is None or not node.owner or self.policy.order_of(message.component) < self.policy.order_of(node.owner):
+                node = node or IdentifierNode()
+                node.owner = message.component
+                self.nodes.save_identifier(identifier, node)
+        elif isinstance(message, Close):
+            if node is not None:
+                node.closed = True
+                self.nodes.save_identifier(identifier, node)
+        elif isinstance(message, Forget):
+            if node is not None and node.owner == message.component:
+                self.nodes.drop_identifier(identifier)
+        elif isinstance(message, Retouch):
+            if node is None or node.owner == message.component:
+                node = self._own(identifier, node)
+            self._send(node.owner, Absorb(identifier, message.touch, message.leaves))
+
+    def _at_component(self, root: str, message: Message, now_ms: int) -> None:
+        component = self.nodes.component(root)
+        if isinstance(message, Join):
+            self.joiner.join(root, component, message, now_ms)
+        elif component is not None and component.redirect:
+            self._forward(component, message, now_ms)
+        elif isinstance(message, Merge):
+            component = component or Component(root)
+            if component.armed <= now_ms:
+                self._elapse(component, now_ms)
+            self.joiner.merge(component, message, now_ms)
+        elif isinstance(message, Linked):
+            if component is not None:
+                self.joiner.linked(component, message, now_ms)
+        elif isinstance(message, Locate):
+            self._send(message.identifier, Repoint(root))
+        elif isinstance(message, Fill):
+            if component is not None:
+                self.absorber.fill(component, message, now_ms)
+                self.nodes.save_component(component)
+        else:
+            raise InvariantViolation("a component got a message that is not for one", kind=type(message).__name__)
+
+    # -- identifier nodes -----------------------------------------------------------------------------------
+
+    def _own(self, identifier: str, node: IdentifierNode | None) -> IdentifierNode:
+        """Give an identifier that nobody owns a component of its own."""
+        node = node or IdentifierNode()
+        node.owner = identifier
+        self.nodes.save_identifier(identifier, node)
+        if self.nodes.component(identifier) is None:
+            component = Component(identifier)
+            component.add_identifier(identifier)
+            self.nodes.save_component(component)
+        return node
+
+    def _claim(self, identifier: str, node: IdentifierNode | None, claim: Claim) -> None:
+        node = node or IdentifierNode()
+        became_shared = self._note_partner(identifier, node, claim.partner)
+        if node.shared or node.closed:
+            status = "full" if not node.shared else "inert" if node.owner == claim.component else "shared"
+            if claim.ask or became_shared:
+                self._send(claim.component, Linked(claim.component, identifier, status))
+            if became_shared and node.owner != claim.component:
+                self._send(node.owner, Linked(node.owner, identifier, "inert"))
+        elif not node.owner or node.owner == claim.component:
+            node.owner = claim.component
+            if claim.ask:
+                self._send(claim.component, Linked(claim.component, identifier, ""))
+        else:
+            survivor, loser = self.policy.ordered(node.owner, claim.component)
+            node.owner = survivor
+            self._send(loser, Join(survivor, identifier))
+        self.nodes.save_identifier(identifier, node)
+
+    def _note_partner(self, identifier: str, node: IdentifierNode, partner: str) -> bool:
+        """Count distinct strong partners. Returns whether the identifier has just become shared."""
+        rule = self.policy.rule_of(identifier)
+        if rule.shared_after is None or node.shared or not partner:
+            return False
+        kind = partner[: partner.index(":")]
+        if self.policy.rules[kind].limit != STRONG_LIMIT:
+            return False
+        partners = node.seen.setdefault(kind, [])
+        if partner not in partners:
+            partners.append(partner)
+        node.shared = len(partners) > rule.shared_after and bool(node.owner)
+        return node.shared
+
+    # -- component nodes: absorbing -------------------------------------------------------------------------
+
+    def _absorb(self, root: str, via: str, touch: Touch, leaves: Leaves, now_ms: int) -> None:
+        component = self.nodes.component(root)
+        if component is None:
+            self._send(via, Retouch(root, touch, list(leaves)))
+            return
+        if component.redirect:
+            self._forward(component, Absorb(via, touch, list(leaves)), now_ms)
+            self._send(via, Repoint(component.redirect))
+            return
+        if component.armed <= now_ms:
+            self._elapse(component, now_ms)
+            if not component.identifiers:  # It expired at this very instant.
+                self._send(via, Retouch(root, touch, list(leaves)))
+                return
+        self.outputs.outbox.touches += 1
+        component.last_active = now_ms
+        component.trigger = [touch.event_id, touch.occurred_at]
+        if via not in component.identifiers:
+            component.closed.pop(via, None)
+            component.add_identifier(via)
+            component.stale = True
+        self.absorber.absorb(component, via, touch, leaves, now_ms)
+        self.nodes.save_component(component)
+
+    # -- time -----------------------------------------------------------------------------------------------
+
+    def _elapse(self, component: Component, now_ms: int) -> None:
+        """Everything of a component that is due by `now_ms`."""
+        component.armed = NEVER  # Set again at the end of the batch.
+        if component.redirect:
+            if component.window_due <= now_ms:
+                for identifier in component.pages[0]:
+                    self._send(component.redirect, Locate(identifier))
+                self.nodes.drop_component(component)
+            else:
+                self.nodes.save_component(component)
+            return
+        if component.unsettled:
+            if component.hold_until <= now_ms:
+                self.outputs.settle(component, now_ms)
+        else:
+            self.outputs.elapse(component, now_ms)
+        if component.publish_due <= now_ms and not component.unsettled:
+            self.outputs.publish(component, now_ms)
+        idle_ms = now_ms - component.last_active
+        if self._is_anonymous(component) and idle_ms >= self.policy.anonymous_retention_ms and component.last_active:
+            self._expire(component, now_ms)
+            return
+        self.nodes.save_component(component)
+
+    def _expire(self, component: Component, now_ms: int) -> None:
+        self.outputs.expire(component, now_ms)
+        for identifier in component.identifiers:
+            self._send(identifier, Forget(component.root))
+        self.nodes.drop_component(component)
+        component.identifiers = {}
+
+    def _is_anonymous(self, component: Component) -> bool:
+        """Whether only weak identifiers are in it. The root is the strongest of them."""
+        root = component.root
+        return root[: root.index(":")] in self._weak
+
+    def _forward(self, component: Component, message: Message, now_ms: int) -> None:
+        """Pass a message on to the survivor; a redirect that is still used lives on."""
+        if component.window_due < now_ms + self.policy.history_ms:
+            component.window_due = now_ms + 2 * self.policy.history_ms
+            self.nodes.save_component(component)
+        self._send(component.redirect, message)

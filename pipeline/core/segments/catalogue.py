@@ -1,0 +1,292 @@
+"""All segment definitions of a moment, compiled, with indexes from an input to what it can change.
+
+Immutable: a new or edited definition makes a new catalogue. It must not know how definitions arrive or what a
+change of membership leads to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final, TypeVar
+
+from ..errors import InvariantViolation
+from ..facet import NEVER, Facet
+from .compile import Evaluate, capacity_needed, compile_condition
+from .definition import (
+    ConsentGiven,
+    Definition,
+    EventCount,
+    HasIdentifier,
+    Operator,
+    PropertyTests,
+    TraitTests,
+    atoms,
+)
+from .leaf import Leaf, leaf_key
+from .operators import compile_where
+
+DECIDING_EVENTS_MAX: Final = 20
+_INSIDE: Final = (True, NEVER)
+_OUTSIDE: Final = (False, NEVER)
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True)
+class LeafUse:
+    """How one segment uses a leaf: the window (None: ever) and how many of the newest instants decide."""
+
+    key: str
+    within_ms: int | None
+    needed: int
+
+
+class CompiledSegment:
+    """One definition, ready to be evaluated over a fold. Not written again."""
+
+    __slots__ = (
+        "_evaluate",
+        "_exact_false",
+        "_exact_true",
+        "_purpose",
+        "definition",
+        "id",
+        "uses",
+        "version",
+    )
+
+    def __init__(self, definition: Definition) -> None:
+        compiled = compile_condition(definition.where)
+        self.definition = definition
+        self.id = definition.id
+        self.version = definition.version
+        self.uses: tuple[LeafUse, ...] = _uses(definition)
+        self._purpose = definition.purpose
+        self._evaluate: Evaluate = compiled.evaluate
+        self._exact_true = compiled.exact_true
+        self._exact_false = compiled.exact_false
+
+    def evaluate(self, fold: Facet, identifier_types: Collection[str], now_ms: int) -> tuple[bool, int]:
+        """Whether a profile is inside at `now_ms` > 0, and the next instant at which that changes by itself.
+
+        The instant is exact and greater than `now_ms`; NEVER if only an input can change the answer. An event
+        at t counts while now < t + window, also before t: events may be up to five minutes ahead.
+        """
+        if self._purpose is not None:
+            word = fold.consent.get(self._purpose)
+            if word is None or not word[0]:
+                return _OUTSIDE
+        signed = self._evaluate(fold, identifier_types, now_ms)
+        if signed > 0:
+            if signed == NEVER:
+                return _INSIDE
+            if self._exact_true:
+                return True, signed
+        elif signed == -NEVER:
+            return _OUTSIDE
+        elif self._exact_false:
+            return False, -signed
+        return signed > 0, self._change_after(fold, identifier_types, signed)
+
+    def deciding_events(self, fold: Facet, now_ms: int) -> tuple[str, ...]:
+        """Ids of the events behind the answer at `now_ms`, newest first, at most DECIDING_EVENTS_MAX.
+
+        Of each leaf those newest instants that decide it: inside the window, or leaving it at this very
+        instant (they decide an exit by time). Events that are only counted leave no id behind.
+        """
+        found: set[tuple[int, str]] = set()
+        for use in self.uses:
+            state = fold.leaves.get(use.key)
+            if state is None:
+                continue
+            oldest_ms = -NEVER if use.within_ms is None else now_ms - use.within_ms
+            pairs = zip(state[1][-use.needed :], state[2][-use.needed :], strict=True)
+            found.update((t, event_id) for t, event_id in pairs if t >= oldest_ms)
+        newest = sorted(found, reverse=True)[:DECIDING_EVENTS_MAX]
+        return tuple(event_id for _, event_id in newest)
+
+    def _change_after(self, fold: Facet, identifier_types: Collection[str], signed: int) -> int:
+        """Follow the instants at which a leaf changes until one changes the answer; two per leaf at most."""
+        inside = signed > 0
+        while abs(signed) != NEVER:
+            due_ms = abs(signed)
+            signed = self._evaluate(fold, identifier_types, due_ms)
+            if (signed > 0) != inside:
+                return due_ms
+        return NEVER
+
+
+class LeafFinder:
+    """The leaves of one event type that an event matches, without trying each of them.
+
+    Most leaves ask that some property *is* a text. Those are found by that text, so that a thousand segments
+    on a thousand categories cost an event what the segments on its own category cost.
+    """
+
+    __slots__ = ("_by_text", "_plain", "_tried")
+
+    def __init__(self, leaves: Iterable[Leaf]) -> None:
+        plain: list[Leaf] = []
+        tried: list[Leaf] = []
+        by_text: dict[str, dict[str, list[Leaf]]] = {}
+        for leaf in leaves:
+            named = _text_asked_for(leaf.where)
+            if not leaf.where:
+                plain.append(leaf)
+            elif named is None:
+                tried.append(leaf)
+            else:
+                by_text.setdefault(named[0], {}).setdefault(named[1], []).append(leaf)
+        self._plain = tuple(plain)
+        self._tried = tuple(tried)
+        self._by_text = tuple((name, _frozen(texts)) for name, texts in by_text.items())
+
+    def find(self, properties: Mapping[str, Any]) -> list[Leaf]:
+        """Every leaf that an event with these properties belongs to, each once, in a fixed order."""
+        found = list(self._plain)
+        for name, leaves_by_text in self._by_text:
+            text = properties.get(name)
+            if type(text) is str:
+                for leaf in leaves_by_text.get(text, ()):
+                    if leaf.matches(properties):
+                        found.append(leaf)
+        for leaf in self._tried:
+            if leaf.matches(properties):
+                found.append(leaf)
+        return found
+
+
+class Catalogue:
+    """Every segment by id, every leaf by key, and who is affected by what. Tuples are sorted by segment id.
+
+    `by_event[type]`: segments that any event of the type can affect; narrower, for an event whose leaves are
+    known: `by_counter[type]` (those that count the type without `where` and window) and `by_leaf[key]`.
+    `by_trait`, `by_consent` (a segment's own purpose among them), `by_identifier_type`: as the name says.
+    `inside_when_empty`: segments that a profile is in before anything is known of it; evaluate them once for
+    each new profile, no index leads there. `leaves_by_event` and `finders`: the types that need leaf state.
+    `capacities`: leaf key → capacity, for folding.
+    """
+
+    __slots__ = (
+        "by_consent",
+        "by_counter",
+        "by_event",
+        "by_identifier_type",
+        "by_leaf",
+        "by_trait",
+        "capacities",
+        "finders",
+        "inside_when_empty",
+        "leaves",
+        "leaves_by_event",
+        "segments",
+    )
+
+    def __init__(self, definitions: Iterable[Definition]) -> None:
+        """Compile. Raises InvariantViolation when two definitions have one id: keep them by id."""
+        compiled: dict[str, CompiledSegment] = {}
+        for definition in sorted(definitions, key=lambda definition: definition.id):
+            if definition.id in compiled:
+                raise InvariantViolation("two definitions have one id", segment=definition.id)
+            compiled[definition.id] = CompiledSegment(definition)
+        self.segments: Mapping[str, CompiledSegment] = MappingProxyType(compiled)
+        self.leaves: Mapping[str, Leaf] = MappingProxyType(_leaves(compiled.values()))
+        self.capacities: Mapping[str, int] = {key: leaf.capacity for key, leaf in self.leaves.items()}
+        by_event: dict[str, list[Leaf]] = {}
+        for leaf in self.leaves.values():
+            by_event.setdefault(leaf.event, []).append(leaf)
+        self.leaves_by_event: dict[str, tuple[Leaf, ...]] = _frozen(by_event)
+        self.finders: dict[str, LeafFinder] = {event: LeafFinder(found) for event, found in by_event.items()}
+        self.by_event = self._index(lambda segment: (one.event for one in _counted(segment)))
+        self.by_counter = self._index(
+            lambda segment: (one.event for one in _counted(segment) if not _needs_leaf(one))
+        )
+        self.by_leaf = self._index(lambda segment: (use.key for use in segment.uses))
+        self.by_trait = self._index(
+            lambda segment: (
+                one.trait for one in atoms(segment.definition.where) if isinstance(one, TraitTests)
+            )
+        )
+        self.by_consent = self._index(_purposes)
+        self.by_identifier_type = self._index(
+            lambda segment: (
+                one.identifier_type
+                for one in atoms(segment.definition.where)
+                if isinstance(one, HasIdentifier)
+            )
+        )
+        empty = Facet()
+        self.inside_when_empty: tuple[CompiledSegment, ...] = tuple(
+            segment for segment in compiled.values() if segment.evaluate(empty, (), 1)[0]
+        )
+
+    def _index(
+        self, keys_of: Callable[[CompiledSegment], Iterable[str]]
+    ) -> dict[str, tuple[CompiledSegment, ...]]:
+        index: dict[str, list[CompiledSegment]] = {}
+        for segment in self.segments.values():
+            for key in dict.fromkeys(keys_of(segment)):
+                index.setdefault(key, []).append(segment)
+        return _frozen(index)
+
+
+def _frozen(lists: Mapping[str, list[Value]]) -> dict[str, tuple[Value, ...]]:
+    return {key: tuple(lists[key]) for key in sorted(lists)}
+
+
+def _counted(segment: CompiledSegment) -> Iterable[EventCount]:
+    return (one for one in atoms(segment.definition.where) if isinstance(one, EventCount))
+
+
+def _needs_leaf(condition: EventCount) -> bool:
+    """An event that is counted ever, whatever its properties, is in the counters already."""
+    return bool(condition.where) or condition.within_ms is not None
+
+
+def _purposes(segment: CompiledSegment) -> Iterable[str]:
+    if segment.definition.purpose is not None:
+        yield segment.definition.purpose
+    for one in atoms(segment.definition.where):
+        if isinstance(one, ConsentGiven):
+            yield one.purpose
+
+
+def _uses(definition: Definition) -> tuple[LeafUse, ...]:
+    uses = (
+        LeafUse(leaf_key(one.event, one.where), one.within_ms, max(capacity_needed(one), 1))
+        for one in atoms(definition.where)
+        if isinstance(one, EventCount) and _needs_leaf(one)
+    )
+    return tuple(dict.fromkeys(uses))
+
+
+def _leaves(segments: Iterable[CompiledSegment]) -> dict[str, Leaf]:
+    """Every leaf that some segment needs, sorted by key, as large as its most demanding user wants it."""
+    leaves: dict[str, Leaf] = {}
+    for segment in segments:
+        for one in _counted(segment):
+            if not _needs_leaf(one):
+                continue
+            key = leaf_key(one.event, one.where)
+            known = leaves.get(key)
+            if known is not None and (known.event, known.where) != (one.event, one.where):
+                raise InvariantViolation("two leaves have one key", leaf=key)
+            leaves[key] = Leaf(
+                key=key,
+                event=one.event,
+                where=one.where,
+                matches=compile_where(one.where) if known is None else known.matches,
+                capacity=max(capacity_needed(one), 1 if known is None else known.capacity),
+                keep_ms=max(one.within_ms or 0, 0 if known is None else known.keep_ms),
+            )
+    return {key: leaves[key] for key in sorted(leaves)}
+
+
+def _text_asked_for(where: tuple[PropertyTests, ...]) -> tuple[str, str] | None:
+    """The first property that must be one text, and the text."""
+    for tested in where:
+        for test in tested.tests:
+            if test.operator is Operator.IS and isinstance(test.operand, str):
+                return tested.property, test.operand
+    return None

@@ -1,0 +1,210 @@
+"""A segment definition as a value: a tree of frozen conditions, its JSON form and its hashes.
+
+What is here has been checked by `parse.py` and is canonical: 10 and 10.0, any order of properties and any
+order of `in` have one JSON form. It must not know how a definition is written or evaluated.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any, Final, TypeAlias
+
+import orjson
+
+from ..duration import format_duration
+
+HASH_CHARS: Final = 64  # SHA-256 in hexadecimal
+Scalar: TypeAlias = str | int | float | bool
+Operand: TypeAlias = Scalar | tuple[Scalar, ...]
+
+
+class Operator(StrEnum):
+    """How one value (a trait or a property of an event) is tested: docs/reference/segments.md."""
+
+    IS = "is"
+    IS_NOT = "is_not"
+    IN = "in"
+    CONTAINS = "contains"
+    MATCHES = "matches"
+    EXISTS = "exists"
+    GT = "gt"
+    GTE = "gte"
+    LT = "lt"
+    LTE = "lte"
+    BEFORE = "before"
+    AFTER = "after"
+
+
+class Comparison(StrEnum):
+    """How the number of events is compared."""
+
+    AT_LEAST = "at_least"
+    AT_MOST = "at_most"
+    EXACTLY = "exactly"
+
+
+@dataclass(frozen=True, slots=True)
+class Test:
+    """One operator with what it compares to. `in` has a tuple, every other operator one scalar."""
+
+    __test__ = False  # pytest must not take the name for one of its own
+
+    operator: Operator
+    operand: Operand
+
+    def to_json(self) -> Any:
+        """The operand as JSON; the operator is its key in the mapping around it."""
+        return list(self.operand) if isinstance(self.operand, tuple) else self.operand
+
+
+@dataclass(frozen=True, slots=True)
+class PropertyTests:
+    """Tests on one property of an event; all of them must hold. Sorted by operator."""
+
+    property: str
+    tests: tuple[Test, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class All:
+    """Every condition holds."""
+
+    conditions: tuple[Condition, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"all": [condition.to_json() for condition in self.conditions]}
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """At least one condition holds."""
+
+    conditions: tuple[Condition, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"any": [condition.to_json() for condition in self.conditions]}
+
+
+@dataclass(frozen=True, slots=True)
+class NoneOf:
+    """No condition holds: neither the first, nor the second, …"""
+
+    conditions: tuple[Condition, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"none": [condition.to_json() for condition in self.conditions]}
+
+
+@dataclass(frozen=True, slots=True)
+class TraitTests:
+    """Tests on a trait of the person; all of them must hold. Sorted by operator."""
+
+    trait: str
+    tests: tuple[Test, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"trait": self.trait} | tests_to_json(self.tests)
+
+
+@dataclass(frozen=True, slots=True)
+class EventCount:
+    """How often such an event happened. `within_ms` None: ever. `where` is sorted by property."""
+
+    event: str
+    where: tuple[PropertyTests, ...]
+    within_ms: int | None
+    comparison: Comparison
+    number: int
+
+    def to_json(self) -> dict[str, Any]:
+        written: dict[str, Any] = {"event": self.event}
+        if self.where:
+            written["where"] = where_to_json(self.where)
+        if self.within_ms is not None:
+            written["within"] = format_duration(self.within_ms)
+        return written | {str(self.comparison): self.number}
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentGiven:
+    """The person has granted consent for a purpose."""
+
+    purpose: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {"consent": self.purpose}
+
+
+@dataclass(frozen=True, slots=True)
+class HasIdentifier:
+    """The profile holds at least one identifier of a type."""
+
+    identifier_type: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {"has": self.identifier_type}
+
+
+Group: TypeAlias = All | AnyOf | NoneOf
+Atom: TypeAlias = TraitTests | EventCount | ConsentGiven | HasIdentifier
+Condition: TypeAlias = Group | Atom
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """One checked segment definition. `purpose` None: no consent is needed. `version` counts from 1."""
+
+    id: str
+    name: str
+    purpose: str | None
+    where: Condition
+    version: int = 1
+
+    def to_json(self) -> dict[str, Any]:
+        """The form on `segments.definitions`. `parse.definition_from_json` is its inverse."""
+        written: dict[str, Any] = {"id": self.id, "name": self.name, "version": self.version}
+        if self.purpose is not None:
+            written["purpose"] = self.purpose
+        return written | {"where": self.where.to_json()}
+
+    def with_version(self, version: int) -> Definition:
+        """The same definition as version `version`, at least 1."""
+        return replace(self, version=version)
+
+    def content_hash(self) -> str:
+        """Hexadecimal hash of everything except the version: equal means that applying it changes nothing."""
+        written = self.to_json()
+        del written["version"]
+        return hashlib.sha256(canonical_bytes(written)).hexdigest()
+
+    def rule_hash(self) -> str:
+        """Hexadecimal hash of what decides membership (`purpose`, `where`): equal means equal members."""
+        rule = {"purpose": self.purpose, "where": self.where.to_json()}
+        return hashlib.sha256(canonical_bytes(rule)).hexdigest()
+
+
+def atoms(condition: Condition) -> Iterator[Atom]:
+    """The conditions without conditions inside, in the order in which they are written."""
+    if isinstance(condition, All | AnyOf | NoneOf):
+        for inner in condition.conditions:
+            yield from atoms(inner)
+    else:
+        yield condition
+
+
+def tests_to_json(tests: tuple[Test, ...]) -> dict[str, Any]:
+    """`{operator: operand}` of several tests of one value."""
+    return {str(test.operator): test.to_json() for test in tests}
+
+
+def where_to_json(where: tuple[PropertyTests, ...]) -> dict[str, Any]:
+    """The long form of an event's `where`: `{property: {operator: operand}}`."""
+    return {tested.property: tests_to_json(tested.tests) for tested in where}
+
+
+def canonical_bytes(written: Any) -> bytes:
+    """The one JSON text of a value: keys sorted, no space. 1 and 1.0 differ: `parse.py` has made them one."""
+    return orjson.dumps(written, option=orjson.OPT_SORT_KEYS)

@@ -1,0 +1,111 @@
+"""The segment definitions in force, as every task of a worker sees them.
+
+A thread follows `segments.definitions` without a group: every worker reads all of it. Tasks ask for what changed
+since the offset that they have applied. A value that is not a definition is logged and skipped: `elo segments
+apply` checks before it writes, so it can only come from elsewhere.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, Final
+
+import orjson
+import structlog
+from confluent_kafka import Consumer, KafkaError, TopicPartition
+
+from ..core.errors import Retryable
+from ..core.segments.definition import Definition
+from ..core.segments.parse import DefinitionError, definition_from_json
+from ..settings import Settings
+
+log = structlog.get_logger()
+POLL_S: Final = 0.1
+START_TIMEOUT_S: Final = 60.0
+
+
+class Control:
+    """Definitions by id. `next_offset` and `definitions` are replaced together, never changed in place."""
+
+    def __init__(self, settings: Settings, topic: str, on_change: Callable[[], None]) -> None:
+        self._settings = settings
+        self._topic = topic
+        self._on_change = on_change
+        self._stopping = threading.Event()
+        self._loaded = threading.Event()
+        self.failure: BaseException | None = None
+        self.view: tuple[int, dict[str, Definition]] = (0, {})
+        self._thread = threading.Thread(target=self._run, name="definitions", daemon=True)
+
+    def start(self) -> None:
+        """Read what is there; return when the end was reached. Raises Retryable when the broker is silent."""
+        self._thread.start()
+        self.wait()
+
+    def wait(self) -> None:
+        """Return when all definitions were read once. Raises Retryable when the broker is silent."""
+        if not self._loaded.wait(START_TIMEOUT_S):
+            raise Retryable("the broker is silent, segment definitions cannot be read")
+        if self.failure is not None:
+            raise self.failure
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(5)
+
+    def _run(self) -> None:
+        try:
+            self._follow()
+        except BaseException as failure:  # Handed to whoever starts or watches the worker.
+            self.failure = failure
+            self._loaded.set()
+            self._on_change()
+
+    def _follow(self) -> None:
+        consumer = Consumer(
+            self._settings.kafka_config(
+                group_id=f"{self._settings.group}-definitions",
+                enable_auto_commit=False,
+                enable_partition_eof=True,
+                isolation_level="read_committed",
+                fetch_wait_max_ms=100,
+            )
+        )
+        consumer.assign([TopicPartition(self._topic, 0, 0)])
+        offset, definitions = self.view
+        try:
+            while not self._stopping.is_set():
+                fresh = dict(definitions)
+                for message in consumer.consume(500, POLL_S):
+                    error = message.error()
+                    if error is None:
+                        self._apply(fresh, message)
+                        offset = message.offset() + 1
+                    elif error.code() == KafkaError._PARTITION_EOF:
+                        offset = max(offset, message.offset())
+                        self.view = offset, fresh
+                        self._loaded.set()
+                if offset != self.view[0] or fresh != definitions:
+                    definitions = fresh
+                    self.view = offset, fresh
+                    self._on_change()
+        finally:
+            consumer.close()
+
+    def _apply(self, definitions: dict[str, Definition], message: Any) -> None:
+        segment_id = (message.key() or b"").decode(errors="replace")
+        if message.value() is None:
+            definitions.pop(segment_id, None)
+            return
+        try:
+            definition = definition_from_json(orjson.loads(message.value()))
+        except (DefinitionError, ValueError) as error:
+            log.error("not a segment definition, skipped", offset=message.offset(), error=str(error))
+            return
+        if definition.id != segment_id:
+            log.error("key and id of a segment definition differ, skipped", offset=message.offset())
+            return
+        definitions[segment_id] = definition

@@ -1,0 +1,243 @@
+"""Applies segment definitions to one partition: at a recorded offset, then over the history, then over everybody.
+
+A change of definitions is one piece of work with three phases, each in bounded steps whose position is committed
+with the batch they belong to, so a crash goes on where it was:
+    fill   read the partition's own history again for window leaves that are new or keep more than before
+    scan   evaluate the changed segments for every component, forget leaves that no segment asks about any more
+    done
+Touches from the offset on at which the new catalogue was taken into use count live, those below it by the fill:
+each exactly once. A further change waits until the work is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import msgspec
+import orjson
+from confluent_kafka import Consumer, KafkaError, TopicPartition
+
+from ..core.messages import Fill
+from ..core.node import COMPONENT_KEY, Component, component_key
+from ..core.outbox import Cause
+from ..core.resolver import EMPTY_OBJECT, Resolver
+from ..core.segments.catalogue import Catalogue
+from ..core.segments.definition import Definition
+from ..core.segments.parse import definition_from_json
+from ..core.touch import EVENT_HASH, decode_touch
+from ..settings import Settings
+from .control import Control
+from .store import DEFINITION_KEY, MEMBERS_KEY, Store, history_key, touch_offset
+
+WORK_KEY: Final = DEFINITION_KEY + b"\x00work"  # ids are kebab-case, so no segment is called so
+FILL_STEP: Final = 2_000  # touches read again per batch: about 40 ms
+SCAN_STEP: Final = 500  # components evaluated per batch: about 30 ms
+
+
+class Work(msgspec.Struct):
+    """What is left to do for one change of definitions. `offset`: next offset of the definitions topic."""
+
+    offset: int = 0
+    changed: list[str] = []
+    initial: list[str] = []
+    deleted: list[str] = []
+    fill: list[tuple[str, int, bool]] = []
+    drop: list[str] = []
+    fill_next: int = 0
+    fill_end: int = 0
+    cursor: str = ""
+    done: bool = True
+
+
+class Definitions:
+    """The definitions that one partition has applied, and the work that they still ask for."""
+
+    def __init__(
+        self, control: Control, settings: Settings, touches: str, partition: int, store: Store, resolver: Resolver
+    ) -> None:
+        self._control = control
+        self._settings = settings
+        self._touches = touches
+        self._partition = partition
+        self._store = store
+        self._resolver = resolver
+        self._consumer: Consumer | None = None
+        self._flushed = False
+        self.work = Work()
+        self.applied: dict[str, Definition] = {}
+        for key, value in store.scan(DEFINITION_KEY):
+            if key == WORK_KEY:
+                self.work = msgspec.json.decode(value, type=Work)
+            elif key != MEMBERS_KEY:
+                definition = definition_from_json(orjson.loads(value))
+                self.applied[definition.id] = definition
+        resolver.outputs.use(Catalogue(self.applied.values()))
+
+    @property
+    def next_offset(self) -> int:
+        """Next offset of the definitions topic that this partition has not applied."""
+        return self.work.offset
+
+    def waiting(self) -> bool:
+        """Whether there is something to do."""
+        return not self.work.done or self._control.view[0] != self.work.offset
+
+    def open_steps(self) -> int:
+        """1 while a change of definitions is being worked off."""
+        return 0 if self.work.done else 1
+
+    def begin(self, touches_next: int) -> None:
+        """Take new definitions into use, if there are any and the last ones are done.
+
+        `touches_next`: committed offset; touches from there on are matched against the new catalogue.
+        """
+        offset, wanted = self._control.view
+        if not self.work.done or offset == self.work.offset:
+            return
+        old = self._resolver.outputs.catalogue
+        changed = {name: one for name, one in wanted.items() if self._differs(one)}
+        deleted = [name for name in self.applied if name not in wanted]
+        work = Work(offset=offset, changed=sorted(changed), deleted=deleted, done=not (changed or deleted))
+        work.initial = [name for name in work.changed if name not in self.applied]
+        for name, definition in changed.items():
+            before = self.applied.get(name)
+            if before is not None and definition.version <= before.version:
+                definition = definition.with_version(before.version + 1)
+            self.applied[name] = definition
+            self._store.put(DEFINITION_KEY + name.encode(), orjson.dumps(definition.to_json()))
+        for name in deleted:
+            del self.applied[name]
+            self._store.put(DEFINITION_KEY + name.encode(), None)
+        new = Catalogue(self.applied.values())
+        self._resolver.outputs.use(new)
+        for key, leaf in new.leaves.items():
+            known = old.leaves.get(key)
+            if known is None or leaf.capacity > known.capacity:
+                work.fill.append((key, leaf.capacity, known is None))
+        work.drop = [key for key in old.leaves if key not in new.leaves]
+        work.fill_end = touches_next if work.fill else 0
+        self._flushed = False
+        self._save(work)
+
+    def _differs(self, definition: Definition) -> bool:
+        before = self.applied.get(definition.id)
+        return before is None or before.content_hash() != definition.content_hash()
+
+    def _save(self, work: Work) -> None:
+        self.work = work
+        self._store.put(WORK_KEY, msgspec.json.encode(work))
+
+    async def step(self, now_ms: int, flush_all: Callable[[], Awaitable[None]]) -> None:
+        """Do one step of the work, as part of the batch under way."""
+        work = self.work
+        if work.done:
+            return
+        if work.fill_next < work.fill_end:
+            records = await asyncio.to_thread(self._read)
+            self._fill(records, now_ms)
+        else:
+            if not self._flushed:
+                await flush_all()
+                self._flushed = True
+            self._scan(now_ms)
+        self._save(work)
+
+    # -- fill ------------------------------------------------------------------------------------------------
+
+    def _read(self) -> list[Any]:
+        """The next records of the history. Moves `fill_next`; at the end of the range it equals `fill_end`."""
+        work = self.work
+        if self._consumer is None:
+            self._consumer = Consumer(
+                self._settings.kafka_config(
+                    group_id=f"{self._settings.group}-history",
+                    enable_auto_commit=False,
+                    enable_partition_eof=True,
+                    isolation_level="read_committed",
+                    auto_offset_reset="earliest",
+                )
+            )
+            self._consumer.assign([TopicPartition(self._touches, self._partition, work.fill_next)])
+        records = []
+        for message in self._consumer.consume(FILL_STEP, 1.0):
+            error = message.error()
+            if error is None and message.offset() < work.fill_end:
+                records.append(message)
+                work.fill_next = message.offset() + 1
+            elif error is None or error.code() == KafkaError._PARTITION_EOF:
+                work.fill_next = work.fill_end
+        if work.fill_next >= work.fill_end:
+            self.close()
+        return records
+
+    def _fill(self, records: list[Any], now_ms: int) -> None:
+        finders = self._resolver.outputs.catalogue.finders
+        wanted = {key: (key, capacity, counts) for key, capacity, counts in self.work.fill}
+        for record in records:
+            touch = decode_touch(record.value())
+            finder = finders.get(touch.type)
+            if finder is None:
+                continue
+            properties = {} if touch.properties in EMPTY_OBJECT else orjson.loads(touch.properties)
+            leaves = [wanted[leaf.key] for leaf in finder.find(properties) if leaf.key in wanted]
+            if not leaves:
+                continue
+            seen = self._store.get(history_key(record.key(), record.value()[EVENT_HASH]))
+            if seen is not None and touch_offset(seen) == record.offset():  # Not a repetition of another one.
+                fill = Fill(touch.identifiers[0], touch.event_id, touch.occurred_at, leaves)
+                self._resolver.fill(touch.identifiers[0], fill, now_ms)
+
+    # -- scan ------------------------------------------------------------------------------------------------
+
+    def _scan(self, now_ms: int) -> None:
+        work, store = self.work, self._store
+        start = component_key(work.cursor) + b"\x00" if work.cursor else COMPONENT_KEY
+        roots = []
+        for key, _ in store.scan(COMPONENT_KEY, start):
+            roots.append(key[len(COMPONENT_KEY) :].decode())
+            if len(roots) >= SCAN_STEP:
+                break
+        for root in roots:
+            component = store.component(root)
+            if component is not None:
+                self._apply(component, now_ms)
+        if len(roots) < SCAN_STEP:
+            work.done = True
+            work.changed, work.initial, work.deleted, work.fill, work.drop, work.cursor = [], [], [], [], [], ""
+        else:
+            work.cursor = roots[-1]
+
+    def _apply(self, component: Component, now_ms: int) -> None:
+        work, outputs = self.work, self._resolver.outputs
+        segments = outputs.catalogue.segments
+        initial = [segments[name] for name in work.initial if name in segments]
+        edited = [segments[name] for name in work.changed if name in segments and name not in work.initial]
+        changed = outputs.redefine(component, initial, work.deleted, Cause.BACKFILL, now_ms)
+        changed |= outputs.redefine(component, edited, (), Cause.DEFINITION, now_ms)
+        changed |= self._drop_leaves(component)
+        if changed:
+            self._store.save_component(component)
+
+    def _drop_leaves(self, component: Component) -> bool:
+        if not self.work.drop or component.redirect:
+            return False
+        changed = False
+        for identifier in component.identifiers:
+            facet = component.facet(identifier)
+            if facet is not None and any(key in facet.leaves for key in self.work.drop):
+                facet = component.own_facet(identifier)
+                for key in self.work.drop:
+                    facet.leaves.pop(key, None)
+                changed = True
+        for profile in component.profiles or ():
+            for key in self.work.drop:
+                profile.fold.leaves.pop(key, None)
+        return changed
+
+    def close(self) -> None:
+        """Close the reader of the history, if there is one."""
+        if self._consumer is not None:
+            self._consumer.close()
+            self._consumer = None

@@ -1,0 +1,122 @@
+"""The state of all partitions, read from `elo.state`: for comparison, for looking into, for the demo's truth check.
+
+Profiles are computed from the stored evidence by the same pure functions as in the workers. Nothing here depends
+on how many partitions there are or in which order touches arrived.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from hashlib import blake2b
+from typing import Any, Final
+
+import orjson
+
+from ..core.node import COMPONENT_KEY, PAGE_KEY, Component, page_key
+from ..core.outbox import Outbox
+from ..core.outputs import Outputs, links_of
+from ..core.policy import Policy
+from ..core.segments.catalogue import Catalogue
+from ..settings import Settings, load_policy
+from .restore import partitions_of, read_log
+
+HASH_BYTES: Final = 32
+
+
+class _NoNodes:
+    """Stands where the outputs look for nodes of a running task."""
+
+
+def read_components(settings: Settings) -> Iterator[Component]:
+    """Every live component of every partition, with all its pages."""
+    topic = settings.topics().state
+    for partition in range(partitions_of(settings, topic)):
+        latest: dict[bytes, bytes] = {}
+        for records in read_log(settings, topic, partition, 0):
+            for record in records:
+                key, value = record.key(), record.value()
+                if key[:1] not in (COMPONENT_KEY, PAGE_KEY):
+                    continue
+                if value is None:
+                    latest.pop(key, None)
+                else:
+                    latest[key] = value
+        for key, value in latest.items():
+            if key[:1] != COMPONENT_KEY:
+                continue
+            component = Component.decode(key[1:].decode(), value)
+            if component.redirect:
+                continue
+            for page in range(1, len(component.pages)):
+                stored = latest.get(page_key(component.root, page))
+                if stored is not None:
+                    component.load_page(page, stored)
+            yield component
+
+
+def _outputs(settings: Settings, policy: Policy) -> Outputs:
+    nodes: Any = _NoNodes()
+    return Outputs(policy, Catalogue(()), nodes, settings.profile_key.get_secret_value().encode(), 0)
+
+
+def state_dump(settings: Settings) -> Iterator[dict[str, Any]]:
+    """Every live profile as a mapping of the contract's shape, in no particular order."""
+    outputs = _outputs(settings, load_policy(settings))
+    for component in read_components(settings):
+        outputs.outbox = Outbox()
+        for profile in outputs.profiles(component):
+            fold, entry = profile.fold, profile.entry
+            if fold.last_seen == 0 and not fold.counters:
+                continue  # An identifier that was only seen beside others, and is refused there: nobody yet.
+            assert entry is not None
+            yield {
+                "profile_id": profile.id,
+                "identifiers": [
+                    dict(zip(("type", "value"), one.split(":", 1), strict=True)) for one in sorted(profile.identifiers)
+                ],
+                "traits": fold.trait_values(),
+                "counters": dict(sorted(fold.counters.items())),
+                "memberships": {
+                    segment: {"sequence": membership[1], "since": membership[2]}
+                    for segment, membership in sorted(entry.memberships.items())
+                    if membership[0]
+                },
+                "aliases": sorted(old for old, one in component.entries.items() if one.alias_of == profile.id),
+                "first_seen": profile.anchor[0],
+                "last_seen": fold.last_seen,
+                "consent": {purpose: word[0] for purpose, word in sorted(fold.consent.items())},
+            }
+
+
+def state_hash(settings: Settings) -> str:
+    """An order-independent hash of all profiles, memberships and evidence.
+
+    Sequences, aliases and the times at which memberships began depend on the order in which touches arrived, and
+    are left out; who is inside is not.
+    """
+    total = 0
+    policy = load_policy(settings)
+    outputs = _outputs(settings, policy)
+    for component in read_components(settings):
+        outputs.outbox = Outbox()
+        for profile in outputs.profiles(component):
+            assert profile.entry is not None
+            fold = profile.fold
+            total ^= _digest([
+                "profile", profile.id, sorted(profile.identifiers), fold.first_seen, fold.last_seen,
+                sorted(fold.counters.items()), sorted(fold.trait_values().items()),
+                sorted((purpose, word[0]) for purpose, word in fold.consent.items()),
+                sorted(fold.leaves.items()),
+                sorted(name for name, one in profile.entry.memberships.items() if one[0]),
+            ])  # fmt: skip
+        for identifier in component.identifiers:
+            facet = component.facet(identifier)
+            for link in () if facet is None else links_of(identifier, facet):
+                total ^= _digest(["link", identifier, link.stronger, link.weaker, link.first_ms, link.last_ms,
+                                  link.first_event])  # fmt: skip
+    return total.to_bytes(HASH_BYTES, "big").hex()
+
+
+def _digest(value: list[Any]) -> int:
+    packed = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    return int.from_bytes(blake2b(packed, digest_size=HASH_BYTES).digest(), "big")

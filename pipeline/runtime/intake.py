@@ -1,0 +1,124 @@
+"""The intake: decode, check, normalise and route touchpoints. Stateless and idempotent.
+
+It delivers at least once; a repetition dies at the identifier's history. Offsets are committed after the producer
+has been flushed, so nothing acknowledged is lost. One bad touchpoint never harms its batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any, Final
+from zlib import crc32
+
+from confluent_kafka import KafkaError, Producer
+
+from ..core.errors import InvariantViolation, Reason, Rejection, Retryable
+from ..core.policy import Policy
+from ..core.touch import encode_touch
+from ..core.touchpoint import TouchpointReader
+from ..settings import Settings
+from ..topics import REJECTED_BYTES_MAX, Topics
+from ..wire.avro import TouchpointDecoder
+from . import metrics
+
+SLICE_RECORDS: Final = 250  # records handled before the loop may turn to others: about 5 ms
+OUTSTANDING_MAX: Final = 200_000  # records handed to the producer and not yet acknowledged
+FLUSH_TIMEOUT_S: Final = 60.0
+
+
+class Intake:
+    """From `touchpoints.*` to `elo.touches` and `touchpoints.rejected`."""
+
+    def __init__(self, settings: Settings, topics: Topics, policy: Policy, partitions: int) -> None:
+        self.topics = topics
+        self.partitions = partitions
+        self.reader = TouchpointReader(policy, settings.sources, TouchpointDecoder())
+        self._failure: KafkaError | None = None
+        self._left_out = (0, 0)
+        self._sources = {topic: metrics.TOUCHPOINTS.labels(topics.source_of(topic)) for topic in topics.touchpoints}
+        self._rejected = {reason: metrics.REJECTED.labels(reason) for reason in Reason}
+        self._producer = Producer({
+            **settings.kafka_config(
+                enable_idempotence=True,
+                linger_ms=settings.linger_ms,
+                compression_type="lz4",
+                queue_buffering_max_messages=2_000_000,
+                message_max_bytes=REJECTED_BYTES_MAX,
+                batch_size=256 * 1024,
+            ),
+            "delivery.report.only.error": True,
+            "on_delivery": self._undelivered,
+        })
+
+    def _undelivered(self, error: KafkaError | None, message: Any) -> None:
+        if error is not None:
+            self._failure = error
+
+    async def handle(self, records: list[Any]) -> None:
+        """Handle the records of one batch. When it returns, all are with the producer."""
+        for start in range(0, len(records), SLICE_RECORDS):
+            while len(self._producer) > OUTSTANDING_MAX:
+                self._producer.poll(0)
+                await asyncio.sleep(0.005)
+            self._handle_slice(records[start : start + SLICE_RECORDS])
+            await asyncio.sleep(0)
+
+    def _handle_slice(self, records: list[Any]) -> None:
+        now_ms = time.time_ns() // 1_000_000
+        read, produce, touches, partitions = self.reader.read, self._producer.produce, self.topics.touches, self.partitions
+        for record in records:
+            try:
+                touch = read(record.value(), now_ms)
+            except Exception as error:  # A touchpoint that no check foresaw: it is kept, the others go on.
+                touch = Rejection(Reason.INTERNAL_ERROR, detail=type(error).__name__)
+            if touch.__class__ is Rejection:
+                self._reject(record, touch)
+                continue
+            key = touch.identifiers[0].encode()
+            try:
+                produce(touches, encode_touch(touch), key, crc32(key) % partitions)
+            except BufferError:
+                self._wait_for_room()
+                produce(touches, encode_touch(touch), key, crc32(key) % partitions)
+        self._sources[records[0].topic()].inc(len(records))
+        self._count_left_out()
+        self._producer.poll(0)
+        self._check()
+
+    def _reject(self, record: Any, rejection: Rejection) -> None:
+        headers = [
+            *(record.headers() or ()),
+            ("elo.reason", rejection.reason), ("elo.field", rejection.field), ("elo.detail", rejection.detail),
+            ("elo.topic", record.topic()), ("elo.partition", str(record.partition())),
+            ("elo.offset", str(record.offset())),
+        ]  # fmt: skip
+        try:
+            self._producer.produce(self.topics.rejected, record.value(), record.key(), headers=headers)
+        except BufferError:
+            self._wait_for_room()
+            self._producer.produce(self.topics.rejected, record.value(), record.key(), headers=headers)
+        self._rejected[rejection.reason].inc()
+
+    def _wait_for_room(self) -> None:
+        """The local queue is full (large rejected values): wait until the broker has taken it."""
+        if self._producer.flush(FLUSH_TIMEOUT_S):
+            raise Retryable("the broker does not take touches")
+
+    def _count_left_out(self) -> None:
+        unknown, unusable = self.reader.left_out_unknown, self.reader.left_out_unusable
+        if (unknown, unusable) != self._left_out:
+            metrics.LEFT_OUT.labels("unknown_type").inc(unknown - self._left_out[0])
+            metrics.LEFT_OUT.labels("unusable").inc(unusable - self._left_out[1])
+            self._left_out = unknown, unusable
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise InvariantViolation("a touch could not be delivered", error=self._failure.name())
+
+    async def flush(self) -> None:
+        """Wait until the broker has everything. Raises when it does not: offsets must not be committed then."""
+        left = await asyncio.to_thread(self._producer.flush, FLUSH_TIMEOUT_S)
+        self._check()
+        if left:
+            raise Retryable("the broker does not acknowledge touches", outstanding=left)

@@ -1,0 +1,84 @@
+"""What one partition adds to the metrics, and takes away when it is given up."""
+
+from __future__ import annotations
+
+from ..core.outbox import Cause, Outbox
+from ..topics import Topics
+from . import metrics
+from .store import Store
+
+_LIVE_CAUSES = frozenset((Cause.EVENT, Cause.MERGE, Cause.CONSENT))
+
+
+class Measures:
+    """Series of one partition. `members`: segment → profiles inside, of this partition's components."""
+
+    def __init__(self, partition: int, topics: Topics) -> None:
+        self.partition = partition
+        self.members: dict[str, int] = {}
+        self._after: dict[str, int] = {}
+        self._topics = (topics.touches, topics.mail)
+
+    def restored(self, store: Store, members: dict[str, int]) -> None:
+        """The partition is about to serve."""
+        self.members = self._after = members
+        for segment, count in members.items():
+            metrics.SEGMENT_PROFILES.labels(segment).inc(count)
+        self.flushed(store)
+
+    def members_after(self, outbox: Outbox) -> dict[str, int]:
+        """Profiles inside each segment once the batch is committed."""
+        after = dict(self.members)
+        for change in outbox.changes:
+            after[change.segment_id] = after.get(change.segment_id, 0) + (1 if change.change == "entered" else -1)
+        self._after = after
+        return after
+
+    def committed(self, outbox: Outbox, duplicates: int, now_ms: int) -> None:
+        """A batch is committed at wall clock `now_ms`."""
+        metrics.TRANSACTIONS.labels("committed").inc()
+        metrics.APPLIED.inc(outbox.touches)
+        if duplicates:
+            metrics.DUPLICATES.inc(duplicates)
+        for _, message in outbox.mail:
+            metrics.MAIL.labels(type(message).__name__.lower()).inc()
+        if outbox.joins:
+            metrics.JOINS.inc(outbox.joins)
+        for reason in outbox.refused:
+            metrics.REFUSED_LINKS.labels(reason).inc()
+        for size in outbox.sizes:
+            metrics.COMPONENT_IDENTIFIERS.observe(size)
+        metrics.ALIASES.inc(len(outbox.aliases))
+        metrics.PROFILES.inc(len(outbox.snapshots))
+        if outbox.changes:
+            self._changes(outbox, now_ms)
+
+    def _changes(self, outbox: Outbox, now_ms: int) -> None:
+        for change in outbox.changes:
+            metrics.CHANGES.labels(change.segment_id, change.change, change.cause).inc()
+            if change.cause in _LIVE_CAUSES:
+                metrics.TOUCH_TO_CHANGE.observe(max(now_ms - change.decided_at, 0) / 1000)
+        for segment, count in self._after.items():
+            difference = count - self.members.get(segment, 0)
+            if difference:
+                metrics.SEGMENT_PROFILES.labels(segment).inc(difference)
+        self.members = self._after
+
+    def flushed(self, store: Store) -> None:
+        """The local state has changed on disk."""
+        metrics.STATE_BYTES.labels(self.partition).set(store.size_bytes())
+
+    def timers_due(self, count: int) -> None:
+        """How many timers are due and have not fired."""
+        metrics.TIMERS_DUE.labels(self.partition).set(count)
+
+    def forget(self) -> None:
+        """The partition was given up: remove its series."""
+        for segment, count in self.members.items():
+            metrics.SEGMENT_PROFILES.labels(segment).dec(count)
+        self.members = {}
+        for gauge in (metrics.STATE_BYTES, metrics.TIMERS_DUE, metrics.RESTORE_REMAINING):
+            gauge.remove_by_labels({"partition": str(self.partition)})
+        for topic in self._topics:
+            for gauge in (metrics.LAG_RECORDS, metrics.LAG_SECONDS):
+                gauge.remove_by_labels({"topic": topic, "partition": str(self.partition)})

@@ -1,0 +1,359 @@
+"""The state of one partition: RocksDB below, what is not yet on disk above it, decoded nodes on top.
+
+RocksDB is only a cache of the changelog. Committed values wait in memory and reach it every few seconds in one
+WriteBatch together with the changelog position, so it is never ahead of Kafka; a crash only makes the next replay
+longer. It must not know what the nodes mean.
+"""
+
+from __future__ import annotations
+
+import shutil
+import struct
+from collections.abc import Iterable, Iterator
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final
+
+import orjson
+from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch
+
+from ..core.facet import NEVER
+from ..core.node import COMPONENT_KEY, Component, IdentifierNode, armed_of, component_key, identifier_key, page_key
+from .cache import Generations
+from .timers import TIMER_KEY, Timers, timer_key
+
+HISTORY_KEY: Final = b"h"
+DEFINITION_KEY: Final = b"s"
+MEMBERS_KEY: Final = DEFINITION_KEY + b"\x00members"
+"""How many profiles of the partition are inside each segment, for the metric."""
+POSITION_KEY: Final = b"\x00position"
+STATE_VERSION: Final = 1
+_SEEN: Final = struct.Struct(">qq")  # offset in elo.touches, broker time in ms
+
+COMPONENT_BYTES: Final = 6_000  # a decoded component of the usual size, measured; docs/decisions/0007
+IDENTIFIER_BYTES: Final = 500  # a decoded identifier node with its key
+MEMTABLE_BYTES: Final = 16 * 1024 * 1024
+WRITE_RECORDS_MAX: Final = 20_000  # records per WriteBatch when the changelog is replayed
+
+_MISSING: Final = b"\x00missing"
+
+
+def history_key(identifier: bytes, event_hash: bytes) -> bytes:
+    """Key of the de-dup table: 8 bytes for the identifier and 8 for the event id.
+
+    Two ids of one identifier collide with probability 2^-64 per pair.
+    """
+    return HISTORY_KEY + blake2b(identifier, digest_size=8).digest() + event_hash
+
+
+def pack_seen(offset: int, at_ms: int) -> bytes:
+    """Value of the de-dup table: where the touch lies in `elo.touches`, and its broker time."""
+    return _SEEN.pack(offset, at_ms)
+
+
+def touch_offset(seen: bytes) -> int:
+    """Offset in `elo.touches` of the touch that a value of the de-dup table stands for."""
+    return int(_SEEN.unpack(seen)[0])
+
+
+class Position:
+    """How far the local state has come: next offsets of the changelog and of the history, and when.
+
+    `topic_id` names the incarnation of the changelog topic; a state of another one is worthless.
+    """
+
+    __slots__ = ("at_ms", "state_next", "topic_id", "touches_next")
+
+    def __init__(self, topic_id: str, state_next: int = 0, touches_next: int = 0, at_ms: int = 0) -> None:
+        self.topic_id = topic_id
+        self.state_next = state_next
+        self.touches_next = touches_next
+        self.at_ms = at_ms
+
+    def encode(self) -> bytes:
+        """The stored form."""
+        return orjson.dumps([STATE_VERSION, self.topic_id, self.state_next, self.touches_next, self.at_ms])
+
+    @classmethod
+    def decode(cls, value: bytes) -> Position | None:
+        """The stored position; None if another version of the program wrote it."""
+        version, *fields = orjson.loads(value)
+        return cls(*fields) if version == STATE_VERSION else None
+
+
+class Store:
+    """One partition's nodes, history and timers. Not thread-safe, except `flush`, which may run beside reads.
+
+    Within a batch, changes are collected; `encode` turns them into changelog records, `applied` keeps them after
+    the commit, `rollback` forgets them.
+    """
+
+    def __init__(self, path: Path, cache: Cache, nodes_bytes: int) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.db = Rdict(str(path), _options(cache))
+        self.timers = Timers()
+        self.components: Generations[Component] = Generations(max(100, nodes_bytes * 4 // 5 // COMPONENT_BYTES // 2))
+        self.identifiers: Generations[IdentifierNode] = Generations(max(1000, nodes_bytes // 5 // IDENTIFIER_BYTES // 2))
+        self.pending: dict[bytes, bytes | None] = {}
+        self.flushing: dict[bytes, bytes | None] = {}
+        self.changed_components: dict[str, Component] = {}
+        self.changed_identifiers: dict[str, IdentifierNode] = {}
+        self.dropped: dict[bytes, None] = {}
+        self.seen: dict[bytes, bytes] = {}
+        self.extra: dict[bytes, bytes | None] = {}
+
+    # -- nodes (the resolver's `Nodes`) ---------------------------------------------------------------------
+
+    def identifier(self, identifier: str) -> IdentifierNode | None:
+        """The node of an identifier, or None."""
+        node = self.identifiers.get(identifier)
+        if node is None:
+            key = identifier_key(identifier)
+            value = None if key in self.dropped else self.get(key)
+            if value is None:
+                return None
+            node = IdentifierNode.decode(value)
+            self.identifiers.put(identifier, node)
+        return node
+
+    def component(self, root: str) -> Component | None:
+        """The component of a root with all its pages, or None."""
+        component = self.components.get(root)
+        if component is None:
+            key = component_key(root)
+            if key in self.dropped and root not in self.changed_components:
+                return None
+            value = self.get(key)
+            if value is None:
+                return None
+            component = Component.decode(root, value)
+            if not component.redirect:
+                for page in range(1, len(component.pages)):
+                    stored = self.get(page_key(root, page))
+                    if stored is not None:
+                        component.load_page(page, stored)
+            self.components.put(root, component)
+        return component
+
+    def save_identifier(self, identifier: str, node: IdentifierNode) -> None:
+        """Keep a new or changed identifier node."""
+        self.changed_identifiers[identifier] = node
+        self.identifiers.put(identifier, node)
+
+    def save_component(self, component: Component) -> None:
+        """Keep a new or changed component."""
+        self.changed_components[component.root] = component
+        self.components.put(component.root, component)
+
+    def drop_identifier(self, identifier: str) -> None:
+        """Forget an identifier node."""
+        self.changed_identifiers.pop(identifier, None)
+        self.identifiers.drop(identifier)
+        self.dropped[identifier_key(identifier)] = None
+
+    def drop_component(self, component: Component) -> None:
+        """Forget a component and its pages."""
+        self.drop_pages(component)
+        self.changed_components.pop(component.root, None)
+        self.components.drop(component.root)
+        self.dropped[component_key(component.root)] = None
+
+    def drop_pages(self, component: Component) -> None:
+        """Forget the facet pages of a component."""
+        if not component.redirect:
+            for page in range(1, len(component.pages)):
+                self.dropped[page_key(component.root, page)] = None
+
+    # -- history --------------------------------------------------------------------------------------------
+
+    def known(self, keys: list[bytes], since_ms: int) -> set[bytes]:
+        """Which of the history keys were seen at or after `since_ms`, in committed batches or in this one."""
+        found: set[bytes] = set()
+        ask: list[bytes] = []
+        for key in keys:
+            if key in self.seen:
+                found.add(key)
+            else:
+                value = self.pending.get(key, _MISSING)
+                if value is _MISSING:
+                    value = self.flushing.get(key, _MISSING)
+                if value is _MISSING:
+                    ask.append(key)
+                elif value is not None and _SEEN.unpack(value)[1] >= since_ms:
+                    found.add(key)
+        if ask:
+            for key, value in zip(ask, self.db.get(ask), strict=True):
+                if value is not None and _SEEN.unpack(value)[1] >= since_ms:
+                    found.add(key)
+        return found
+
+    def see(self, key: bytes, offset: int, now_ms: int) -> None:
+        """Remember a touch in the history, with its offset in `elo.touches`."""
+        self.seen[key] = pack_seen(offset, now_ms)
+
+    # -- values ---------------------------------------------------------------------------------------------
+
+    def get(self, key: bytes) -> bytes | None:
+        """The committed value of a key."""
+        value = self.pending.get(key, _MISSING)
+        if value is _MISSING:
+            value = self.flushing.get(key, _MISSING)
+            if value is _MISSING:
+                return self.db.get(key)  # type: ignore[no-any-return]
+        return value
+
+    def put(self, key: bytes, value: bytes | None) -> None:
+        """Change a value that is not a node (a definition), as part of the batch."""
+        self.extra[key] = value
+
+    def scan(self, prefix: bytes, start: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
+        """Committed keys and values on disk with a prefix, ascending, from `start` on. Call `flush` first."""
+        iterator = self.db.iter()
+        iterator.seek(start or prefix)
+        while iterator.valid():
+            key = iterator.key()
+            if not key.startswith(prefix):
+                break
+            yield key, iterator.value()
+            iterator.next()
+
+    # -- life of a batch ------------------------------------------------------------------------------------
+
+    def encode(self) -> dict[bytes, bytes | None]:
+        """The changelog records of the batch: last value of each changed key; None is a tombstone."""
+        records: dict[bytes, bytes | None] = dict.fromkeys(self.dropped)
+        for identifier, node in self.changed_identifiers.items():
+            records[identifier_key(identifier)] = node.encode()
+        for root, component in self.changed_components.items():
+            if component.dirty_pages:
+                for page in component.dirty_pages:
+                    if page:
+                        records[page_key(root, page)] = component.encode_page(page)
+                component.dirty_pages.clear()
+            records[component_key(root)] = component.encode()
+        records.update(self.extra)
+        return records
+
+    def applied(self, records: dict[bytes, bytes | None]) -> None:
+        """The batch is committed: its records and its part of the history count from now on."""
+        self.pending.update(records)
+        self.pending.update(self.seen)
+        self._end_batch()
+        self.components.age()
+        self.identifiers.age()
+
+    def rollback(self) -> None:
+        """The batch is void: forget every decoded node, for a step that raised may have changed any of them."""
+        self.components.clear()
+        self.identifiers.clear()
+        self._end_batch()
+
+    def _end_batch(self) -> None:
+        self.changed_components, self.changed_identifiers = {}, {}
+        self.dropped, self.seen, self.extra = {}, {}, {}
+
+    # -- disk -----------------------------------------------------------------------------------------------
+
+    def position(self) -> Position | None:
+        """The position of what is on disk; None if there is nothing usable."""
+        value = self.db.get(POSITION_KEY)
+        return None if value is None else Position.decode(value)
+
+    def begin_flush(self) -> None:
+        """Set aside what `flush` will write. Call on the thread that uses the store."""
+        self.flushing, self.pending = self.pending, {}
+
+    def flush(self, position: Position) -> None:
+        """Write what `begin_flush` set aside and the position that it belongs to. May run on another thread."""
+        batch = WriteBatch(raw_mode=True)
+        for key, value in self.flushing.items():
+            if value is None:
+                batch.delete(key)
+            else:
+                batch.put(key, value)
+        batch.put(POSITION_KEY, position.encode())
+        self.db.write(batch)
+
+    def end_flush(self) -> None:
+        """What was set aside is on disk. Call on the thread that uses the store."""
+        self.flushing = {}
+
+    def restore(self, records: Iterable[tuple[bytes, bytes | None]], position: Position) -> None:
+        """Apply replayed changelog records (or history) and their position. The last value of a key wins."""
+        batch = WriteBatch(raw_mode=True)
+        for key, value in records:
+            if value is None:
+                batch.delete(key)
+                continue
+            batch.put(key, value)
+            if key[:1] == COMPONENT_KEY and (due_ms := armed_of(value)) != NEVER:
+                batch.put(timer_key(due_ms, key[1:].decode()), b"")
+        batch.put(POSITION_KEY, position.encode())
+        self.db.write(batch)
+
+    def restore_history(self, records: Iterable[tuple[bytes, bytes]], position: Position) -> None:
+        """Apply replayed history. The first touch of a key stays: a repetition must not take its place."""
+        first: dict[bytes, bytes] = {}
+        for key, value in records:
+            first.setdefault(key, value)
+        keys = list(first)
+        known = self.db.get(keys) if keys else []
+        self.restore(((key, first[key]) for key, value in zip(keys, known, strict=True) if value is None), position)
+
+    def set_timer(self, due_ms: int, root: str) -> None:
+        """Set a timer of a component whose stored `armed` says the same."""
+        self.pending[timer_key(due_ms, root)] = b""
+        self.timers.add(due_ms, root)
+
+    def clear_timer(self, due_ms: int, root: str) -> None:
+        """Forget a timer that has fired."""
+        self.pending[timer_key(due_ms, root)] = None
+
+    def extend_timers(self, now_ms: int) -> None:
+        """Bring timers that come near into memory."""
+        start = timer_key(self.timers.horizon_ms, "")
+        fresh = {
+            key for waiting in (self.flushing, self.pending) for key, value in waiting.items()
+            if value is not None and key[:1] == TIMER_KEY and key >= start
+        }  # fmt: skip
+        self.timers.extend(_merged(sorted(fresh), (key for key, _ in self.scan(TIMER_KEY, start))), now_ms)
+
+    def size_bytes(self) -> int:
+        """Size of the files on disk, bytes."""
+        return sum(file["size"] for file in self.db.live_files())
+
+    def close(self) -> None:
+        """Close the files. What was not flushed is replayed from the changelog next time."""
+        self.db.close()
+
+
+def wipe(path: Path) -> None:
+    """Delete local state; the next start restores it in full."""
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def _merged(a: Iterable[bytes], b: Iterable[bytes]) -> Iterator[bytes]:
+    """Two ascending streams of keys as one, without repetition."""
+    import heapq
+
+    last = None
+    for key in heapq.merge(a, b):
+        if key != last:
+            yield key
+        last = key
+
+
+def _options(cache: Cache) -> Options:
+    options = Options(raw_mode=True)
+    options.create_if_missing(True)
+    table = BlockBasedOptions()
+    table.set_bloom_filter(10, False)  # 1 % false positives: a new event id rarely reads a block
+    table.set_block_cache(cache)
+    table.set_cache_index_and_filter_blocks(True)
+    options.set_block_based_table_factory(table)
+    options.set_write_buffer_size(MEMTABLE_BYTES)
+    options.set_max_write_buffer_number(3)
+    options.set_compression_type(DBCompressionType.lz4())
+    options.set_keep_log_file_num(2)
+    return options

@@ -1,0 +1,447 @@
+"""One partition's resolver: takes what the transport brings, lets the core decide, and commits.
+
+All of its Python runs on the event loop; waiting for the broker and for the disk happens on threads, so other
+partitions compute meanwhile. A task lives from assignment to revocation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor
+from copy import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+import structlog
+from rocksdict import Cache
+
+from ..core.errors import InvariantViolation, Reason
+from ..core.facet import NEVER
+from ..core.messages import decode_message
+from ..core.outbox import Outbox
+from ..core.outputs import Outputs
+from ..core.policy import Policy
+from ..core.resolver import Resolver
+from ..core.segments.catalogue import Catalogue
+from ..core.touch import EVENT_HASH, decode_touch
+from ..settings import Settings
+from ..topics import Topics
+from . import metrics
+from .checkpoint import Checkpoint, Fenced, MustAbort, committed_offsets, partition_of
+from .control import Control
+from .definitions import Definitions
+from .inbox import Inbox, Stretch
+from .measures import Measures
+from .restore import restore, topic_id
+from .store import MEMBERS_KEY, Position, Store, history_key, wipe
+
+log = structlog.get_logger()
+
+SLICE_RECORDS: Final = 250  # records handled before the loop may turn to others: about 10 ms
+TIMERS_BATCH_MAX: Final = 1_000
+TIMER_GRACE_MS: Final = 50  # a touch logged just before a due instant is still on its way to us
+INBOX_RECORDS_MAX: Final = 20_000
+STALE_STATE_MS: Final = 3 * 86_400_000  # below delete.retention.ms (7 d) of elo.state: no tombstone was missed
+ATTEMPTS_MAX: Final = 20  # a transaction that the broker aborts is run again so often
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What all tasks of a worker share. `rewind`, `pause`, `resume`: of the transport, by topic and partition."""
+
+    settings: Settings
+    topics: Topics
+    policy: Policy
+    partitions: int
+    executor: Executor
+    cache: Cache
+    control: Control
+    nodes_bytes: int
+    begin: Callable[[str, int, int], None]
+    rewind: Callable[[str, int, int], int]
+    pause: Callable[[str, int, bool], None]
+    data_dir: Path
+
+
+@dataclass(slots=True)
+class Work:
+    """One batch under way: what it consumed and what it decided."""
+
+    next_offsets: dict[str, int]
+    outbox: Outbox
+    now_ms: int
+    fired: list[tuple[int, str]]
+    armed: list[tuple[int, str]]
+    duplicates: int = 0
+
+
+class Task:
+    """The resolver of one partition."""
+
+    def __init__(self, environment: Environment, partition: int) -> None:
+        self.environment = environment
+        self.partition = partition
+        self.ready = False
+        self._stopping = False
+        self._early: list[Stretch] = []
+        self._inbox: Inbox | None = None
+        self._wake = asyncio.Event()
+        self._now_ms = 0
+        self._flush: asyncio.Future[None] | None = None
+        self._flushed_at = 0.0
+        self._paused = False
+        self._note = ""
+        self.measures = Measures(partition, environment.topics)
+
+    # -- called by the agent and the rebalance -----------------------------------------------------------------
+
+    def offer(self, batch: Stretch) -> None:
+        """Take a batch from the agent. Never blocks: a full inbox pauses its partition in the transport."""
+        inbox = self._inbox
+        if inbox is None:
+            self._early.append(batch)
+        elif not inbox.offer(batch):
+            metrics.REWINDS.inc()
+            epoch = self.environment.rewind(batch.topic, self.partition, inbox.expected[batch.topic])
+            inbox.epochs[batch.topic] = epoch
+        elif len(inbox) > INBOX_RECORDS_MAX and not self._paused:
+            self._pause(True)
+        self._wake.set()
+
+    def wake(self) -> None:
+        """Something else than a record may need work: definitions have changed, or the task must stop."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Finish and commit the batch under way, then end."""
+        self._stopping = True
+        self._wake.set()
+
+    def lag_seconds(self) -> float:
+        """Age of the last record handled, s; 0 once everything was handled."""
+        inbox = self._inbox
+        if inbox is None or not self._now_ms or (inbox.read_to_end and not len(inbox)):
+            return 0.0
+        return max(0.0, (_wall_ms() - self._now_ms) / 1000)
+
+    def measure(self) -> None:
+        """Bring the gauges of the partition up to date."""
+        if self.ready:
+            self.measures.timers_due(self.store.timers.count_due(_wall_ms() - TIMER_GRACE_MS))
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Open, work until stopped, close. Raises Fenced when another owner took over, else only what is fatal."""
+        try:
+            await self._in_thread(self._open)
+            if self._stopping:
+                return
+            self._start_reading()
+            while True:
+                records = await self._take()
+                if self._stopping:
+                    break
+                await self._handle(records)
+            await self._flush_all()
+        finally:
+            await self._in_thread(self._close)
+
+    async def _in_thread(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self.environment.executor, work, *arguments)
+
+    def _open(self) -> None:
+        """Fence the previous owner, then bring local state up to date. Runs on a thread."""
+        env = self.environment
+        settings, topics, partition = env.settings, env.topics, self.partition
+        started = time.monotonic()
+        self.checkpoint = Checkpoint(settings, topics, partition, env.partitions, env.policy.version)
+        self.checkpoint.fence()
+        offsets = committed_offsets(settings, (topics.touches, topics.mail), partition)
+        incarnation = topic_id(settings, topics.state)
+        path = env.data_dir / f"partition-{partition}"
+        self.store = Store(path, env.cache, env.nodes_bytes)
+        position = self.store.position()
+        now_ms = _wall_ms()
+        if position is None or position.topic_id != incarnation or now_ms - position.at_ms > STALE_STATE_MS:
+            self.store.close()
+            wipe(path)
+            self.store = Store(path, env.cache, env.nodes_bytes)
+            position = Position(incarnation)
+        since_ms = now_ms - env.policy.history_ms
+        count = metrics.RESTORE_RECORDS.inc
+        restore(settings, self.store, (topics.state, topics.touches), partition, offsets[topics.touches], position,
+                since_ms, count)  # fmt: skip
+        position.at_ms = now_ms
+        self.position = position
+        self.checkpoint.changelog_next = position.state_next
+        self._offsets = offsets
+        outputs = Outputs(env.policy, Catalogue(()), self.store, settings.profile_key.get_secret_value().encode(),
+                          settings.profile_interval_ms)  # fmt: skip
+        self.outputs = outputs
+        self.resolver = Resolver(env.policy, self.store, outputs, self._is_local)
+        self.definitions = Definitions(env.control, settings, topics.touches, partition, self.store, self.resolver)
+        self.store.extend_timers(now_ms)
+        members = self.store.get(MEMBERS_KEY)
+        self.measures.restored(self.store, {} if members is None else orjson.loads(members))
+        log.info("partition restored", partition=partition, seconds=round(time.monotonic() - started, 2))
+
+    def _start_reading(self) -> None:
+        env = self.environment
+        self._inbox = Inbox(self._offsets)
+        for topic, offset in self._offsets.items():
+            env.begin(topic, self.partition, offset)
+        early, self._early = self._early, []
+        for batch in early:
+            self.offer(batch)
+        self.ready = True
+
+    def _close(self) -> None:
+        self.ready = False
+        if hasattr(self, "checkpoint"):
+            self.checkpoint.close()
+        if hasattr(self, "store"):
+            self.store.close()
+        self.measures.forget()
+
+    def _is_local(self, key: str) -> bool:
+        return partition_of(key, self.environment.partitions) == self.partition
+
+    # -- taking work --------------------------------------------------------------------------------------------
+
+    def _stream_ms(self) -> int:
+        """Now: the wall clock once both inputs are read to their end, else the time of the last record."""
+        assert self._inbox is not None
+        if self._inbox.read_to_end and not len(self._inbox):
+            return max(self._now_ms, _wall_ms() - TIMER_GRACE_MS)
+        return self._now_ms
+
+    async def _take(self) -> list[Any]:
+        """Wait for records, a due timer, profiles to publish or definitions. Returns the records, maybe none."""
+        inbox = self._inbox
+        assert inbox is not None
+        while not self._stopping:
+            if len(inbox):
+                records = inbox.take(self.environment.settings.batch_records_max)
+                if self._paused and len(inbox) < INBOX_RECORDS_MAX // 2:
+                    self._pause(False)
+                return records
+            now_ms = self._stream_ms()
+            if inbox.read_to_end and (
+                self.store.timers.next_ms() <= now_ms or self.outputs.unpublished or self.definitions.waiting()
+            ):
+                return []
+            self._maybe_flush()
+            self._wake.clear()
+            wait_s = min(max((self.store.timers.next_ms() - now_ms) / 1000, 0.01), 1.0) if inbox.read_to_end else 1.0
+            try:
+                await asyncio.wait_for(self._wake.wait(), wait_s)
+            except TimeoutError:
+                continue
+        return []
+
+    def _pause(self, pause: bool) -> None:
+        self._paused = pause
+        for topic in self._offsets:
+            self.environment.pause(topic, self.partition, pause)
+
+    # -- a batch ------------------------------------------------------------------------------------------------
+
+    async def _handle(self, records: list[Any]) -> None:
+        """Handle records in one transaction; a touch that raises is isolated by halving, and rejected alone."""
+        for _ in range(ATTEMPTS_MAX):
+            try:
+                work = await self._compute(records)
+            except InvariantViolation:
+                raise
+            except Exception as error:  # The one place: whatever the core raises for a touch.
+                self.store.rollback()
+                if len(records) > 1:
+                    middle = len(records) // 2
+                    await self._handle(records[:middle])
+                    await self._handle(records[middle:])
+                    return
+                if not records or records[0].topic() != self.environment.topics.touches:
+                    raise
+                log.error("a touch raised and is rejected", partition=self.partition, offset=records[0].offset(),
+                          error=repr(error))  # fmt: skip
+                work = self._begin_work(records)
+                await self._commit(work, [self._rejection(records[0], error)])
+                return
+            try:
+                await self._commit(work, [])
+                return
+            except MustAbort as error:
+                log.warning("transaction aborted, running the batch again", partition=self.partition,
+                            error=str(error.__cause__))  # fmt: skip
+                metrics.TRANSACTIONS.labels("aborted").inc()
+                await self._in_thread(self.checkpoint.abort)
+                self.store.rollback()
+                for due_ms, root in work.fired:
+                    self.store.timers.add(due_ms, root)
+        raise InvariantViolation("the broker aborts every transaction of this partition", partition=self.partition)
+
+    def _begin_work(self, records: list[Any]) -> Work:
+        outbox = self.outputs.outbox = Outbox()
+        next_offsets = dict(self._offsets)
+        for record in records:
+            next_offsets[record.topic()] = record.offset() + 1
+        return Work(next_offsets, outbox, self._now_ms, [], [])
+
+    async def _compute(self, records: list[Any]) -> Work:
+        work = self._begin_work(records)
+        inbox = self._inbox
+        assert inbox is not None
+        self.definitions.begin(self._offsets[self.environment.topics.touches])
+        for start in range(0, len(records), SLICE_RECORDS):
+            if start:
+                await asyncio.sleep(0)
+            self._handle_slice(records[start : start + SLICE_RECORDS], work)
+        caught_up = inbox.read_to_end and not len(inbox)
+        self._now_ms = now_ms = max(self._now_ms, self._stream_ms())
+        self._fire_timers(now_ms, work)
+        if caught_up:
+            await self.definitions.step(now_ms, self._flush_all)
+            self.outputs.publish_all(now_ms)
+        self._arm(work)
+        work.now_ms = now_ms
+        return work
+
+    def _handle_slice(self, records: list[Any], work: Work) -> None:
+        touches = self.environment.topics.touches
+        store, resolver = self.store, self.resolver
+        keys: dict[int, bytes] = {}
+        for record in records:
+            if record.topic() == touches:
+                keys[record.offset()] = history_key(record.key(), record.value()[EVENT_HASH])
+        known = store.known(list(keys.values()), self._now_ms - self.environment.policy.history_ms) if keys else set()
+        for record in records:
+            now_ms = record.timestamp()[1]
+            if now_ms < self._now_ms:
+                now_ms = self._now_ms
+            else:
+                self._now_ms = now_ms
+            if record.topic() != touches:
+                resolver.receive(record.key().decode(), decode_message(record.value()), now_ms)
+                continue
+            offset = record.offset()
+            key = keys[offset]
+            if key in known or key in store.seen:
+                work.duplicates += 1
+                continue
+            store.see(key, offset, now_ms)
+            resolver.touch(decode_touch(record.value()), now_ms)
+
+    def _fire_timers(self, now_ms: int, work: Work) -> None:
+        timers = self.store.timers
+        if timers.wants_more(now_ms):
+            self.store.extend_timers(now_ms)
+        work.fired = timers.due(now_ms, TIMERS_BATCH_MAX)
+        for _, root in work.fired:
+            self.resolver.tick(root, now_ms)
+
+    def _arm(self, work: Work) -> None:
+        """Set the next timer of every changed component, if it is earlier than the one that is set."""
+        next_due = self.resolver.next_due
+        for root, component in self.store.changed_components.items():
+            due_ms = next_due(component)
+            if due_ms < component.armed:
+                component.armed = due_ms
+                work.armed.append((due_ms, root))
+
+    def _rejection(self, record: Any, error: Exception) -> tuple[bytes, bytes, list[tuple[str, str | bytes | None]]]:
+        headers: list[tuple[str, str | bytes | None]] = [
+            ("elo.reason", Reason.INTERNAL_ERROR), ("elo.field", ""), ("elo.detail", type(error).__name__),
+            ("elo.topic", record.topic()), ("elo.partition", str(record.partition())),
+            ("elo.offset", str(record.offset())),
+        ]  # fmt: skip
+        metrics.REJECTED.labels(Reason.INTERNAL_ERROR).inc()
+        return record.value(), record.key(), headers
+
+    # -- committing ---------------------------------------------------------------------------------------------
+
+    async def _commit(self, work: Work, rejections: list[tuple[bytes, bytes, Any]]) -> None:
+        if work.outbox.changes:
+            self.store.put(MEMBERS_KEY, orjson.dumps(self.measures.members_after(work.outbox)))
+        records = self.store.encode()
+        note = self._make_note()
+        if not records and work.next_offsets == self._offsets and note == self._note and not work.outbox.snapshots:
+            self._applied(work, records)
+            return
+        started = time.monotonic()
+        self.checkpoint.begin()
+        self.checkpoint.write(records, work.outbox)
+        for value, key, headers in rejections:
+            self.checkpoint.reject(value, key, headers)
+        await self._in_thread(self.checkpoint.commit, work.next_offsets, note)
+        metrics.COMMIT_SECONDS.observe(time.monotonic() - started)
+        self._note = note
+        self._offsets = work.next_offsets
+        self._applied(work, records)
+        self.measures.committed(work.outbox, work.duplicates, _wall_ms())
+
+    def _applied(self, work: Work, records: dict[bytes, bytes | None]) -> None:
+        store = self.store
+        store.applied(records)
+        for due_ms, root in work.fired:
+            store.clear_timer(due_ms, root)
+        for due_ms, root in work.armed:
+            store.set_timer(due_ms, root)
+        if work.fired:
+            metrics.TIMERS.inc(len(work.fired))
+        self._maybe_flush()
+
+    def _make_note(self) -> str:
+        """What `elo wait` must know beside the offsets: next timer, open work, definitions applied."""
+        next_ms = self.store.timers.next_ms()
+        due_ms = next_ms if next_ms < min(self.store.timers.horizon_ms, NEVER) else None
+        open_count = len(self.outputs.unpublished) + self.definitions.open_steps()
+        return orjson.dumps({"due": due_ms, "open": open_count, "defs": self.definitions.next_offset}).decode()
+
+    # -- disk ---------------------------------------------------------------------------------------------------
+
+    def _position_now(self) -> Position:
+        position = self.position
+        position.state_next = max(position.state_next, self.checkpoint.changelog_next)
+        position.touches_next = max(position.touches_next, self._offsets[self.environment.topics.touches])
+        position.at_ms = _wall_ms()
+        return copy(position)
+
+    def _maybe_flush(self) -> None:
+        interval_s = self.environment.settings.flush_interval_ms / 1000
+        now_s = time.monotonic()
+        if not self._flushed_at:
+            self._flushed_at = now_s + interval_s * (self.partition % 8) / 8  # Partitions take turns.
+        if self._flush is not None and self._flush.done():
+            self._flush.result()  # A disk that is full stops the worker here.
+            self._flush = None
+        if self._flush is not None or now_s - self._flushed_at < interval_s or not self.store.pending:
+            return
+        self._flushed_at = now_s
+        position = self._position_now()  # Taken now: the next transaction moves it before its records count.
+        self.store.begin_flush()
+        self._flush = asyncio.ensure_future(self._flush_beside(position))
+
+    async def _flush_beside(self, position: Position) -> None:
+        await self._in_thread(self.store.flush, position)
+        self.store.end_flush()
+        self.measures.flushed(self.store)
+
+    async def _flush_all(self) -> None:
+        """Everything committed is on disk when this returns. Not to be called while a transaction commits."""
+        if self._flush is not None:
+            await self._flush
+            self._flush = None
+        self.store.begin_flush()
+        await self._flush_beside(self._position_now())
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+__all__ = ["Environment", "Fenced", "Task"]

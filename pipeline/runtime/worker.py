@@ -1,0 +1,280 @@
+"""One worker: a Faust app with the intake agent and the resolver agent on the batch transport.
+
+Faust owns agents, partition assignment, timers, signals and the life of the process; what happens to a partition
+is the task's. An unexpected error ends the process before anything is committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+import structlog
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+from faust.types.tuples import TP
+from rocksdict import Cache
+
+from .. import __version__
+from ..core.errors import ConfigError, PipelineError
+from ..settings import Settings, load_policy
+from ..topics import Topics
+from ..transport import Batch, TransportOptions, batch_topic, consumer_of, create_app
+from . import metrics
+from .control import Control
+from .health import Health, serve
+from .intake import Intake
+from .logs import configure_logs
+from .task import Environment, Fenced, Task
+
+log = structlog.get_logger()
+
+EXIT_CLEAN: Final = 0
+EXIT_FATAL: Final = 3
+BLOCK_CACHE_BYTES: Final = 48 * 1024 * 1024
+SWITCH_INTERVAL_S: Final = 0.001  # a thread back from the broker gets the interpreter soon; see docs/architecture.md
+LAG_EVERY_S: Final = 1.0
+STOP_TIMEOUT_S: Final = 30.0
+
+
+def run(settings: Settings) -> int:
+    """Run one worker until SIGTERM, SIGINT or a fatal error. Returns the exit code: 0 clean, 3 fatal."""
+    configure_logs(settings)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    policy = load_policy(settings)
+    topics = settings.topics(policy.history_ms)
+    partitions = check_topics(settings, topics)
+    metrics.BUILD.info({"version": __version__, "policy_version": str(policy.version)})
+    make_data_dir(settings)
+    worker = Worker(settings, topics, partitions, policy)
+    worker.execute()
+    return worker.exit_code
+
+
+def check_topics(settings: Settings, topics: Topics) -> int:
+    """Return the partition count of the internal topics. Raises ConfigError if one is missing or they differ."""
+    try:
+        found = AdminClient(settings.kafka_config(socket_timeout_ms=10_000)).list_topics(timeout=10).topics
+    except KafkaException as error:
+        raise ConfigError(
+            f"no Kafka broker answers at {settings.bootstrap}, start one with `elo broker start` or set --bootstrap"
+        ) from error
+    for spec in topics.specs():
+        if spec.name not in found:
+            raise ConfigError(f"topic {spec.name} does not exist, run `elo topics create`")
+    counts = {len(found[name].partitions) for name in (topics.touches, topics.mail, topics.state)}
+    if len(counts) != 1:
+        raise ConfigError(f"{topics.touches}, {topics.mail} and {topics.state} must have the same number of partitions")
+    return counts.pop()
+
+
+def make_data_dir(settings: Settings) -> None:
+    """Make the directory of local state. Raises ConfigError if that cannot be done."""
+    try:
+        (settings.data_dir / "faust").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"data directory {settings.data_dir} cannot be made ({error.strerror}), set --data-dir") from error
+
+
+class Worker:
+    """The Faust app, its agents and the tasks of the partitions that it owns."""
+
+    def __init__(self, settings: Settings, topics: Topics, partitions: int, policy: Any) -> None:
+        self.settings = settings
+        self.topics = topics
+        self.exit_code = EXIT_CLEAN
+        self.tasks: dict[int, Task] = {}
+        self.lives: dict[int, asyncio.Task[None]] = {}
+        self.intake = Intake(settings, topics, policy, partitions)
+        self.health = Health(self)
+        self.executor = ThreadPoolExecutor(max_workers=2 * partitions + 2, thread_name_prefix="task")
+        self.control = Control(settings, topics.definitions, self._definitions_changed)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.app = self._make_app()
+        self.environment = Environment(
+            settings=settings,
+            topics=topics,
+            policy=policy,
+            partitions=partitions,
+            executor=self.executor,
+            cache=Cache(BLOCK_CACHE_BYTES),
+            control=self.control,
+            nodes_bytes=settings.cache_mb * 1024 * 1024 // max(1, partitions),
+            begin=lambda topic, partition, offset: self._consumer.begin(TP(topic, partition), offset),
+            rewind=lambda topic, partition, offset: self._consumer.rewind(TP(topic, partition), offset),
+            pause=self._pause,
+            data_dir=settings.data_dir / (settings.topic_prefix or "default"),
+        )
+
+    @property
+    def _consumer(self) -> Any:
+        return consumer_of(self.app)
+
+    def _make_app(self) -> Any:
+        settings, topics = self.settings, self.topics
+        internal = frozenset((topics.touches, topics.mail))
+        options = TransportOptions(
+            group_id=settings.group,
+            consumer_config=settings.kafka_config(
+                session_timeout_ms=settings.session_timeout_ms,
+                heartbeat_interval_ms=max(settings.session_timeout_ms // 4, 250),
+            ),
+            follows={topics.mail: topics.touches},
+            own_offsets=internal,
+            held=internal,
+            before_commit=self.intake.flush,
+            on_assigned=self._assigned,
+            on_revoked=self._revoked,
+            records_max=settings.batch_records_max,
+        )
+        app = create_app(
+            settings.group,
+            settings.bootstrap,
+            options,
+            datadir=str(settings.data_dir / "faust"),
+            broker_commit_interval=0.25,
+        )
+        touchpoints = batch_topic(app, topics.touchpoints)
+        internal_topics = batch_topic(app, (topics.touches, topics.mail))
+
+        @app.agent(touchpoints, name="intake")
+        async def intake(stream: Any) -> None:
+            async for batch in stream:
+                if batch.records:
+                    await self.intake.handle(batch.records)
+
+        @app.agent(internal_topics, name="resolver")
+        async def resolver(stream: Any) -> None:
+            async for batch in stream:
+                self._offer(batch)
+
+        @app.task(on_leader=False)
+        async def started() -> None:
+            self._loop = asyncio.get_running_loop()
+            await asyncio.to_thread(self.control.start)
+            self._definitions_changed()
+            await serve(self.health, settings.web_host, settings.web_port)
+
+        @app.timer(LAG_EVERY_S)
+        async def lag() -> None:
+            self._measure_lag()
+
+        @app.on_before_shutdown.connect
+        async def drain(sender: Any, **arguments: Any) -> None:
+            await self.stop_tasks()
+
+        return app
+
+    # -- partitions ---------------------------------------------------------------------------------------------
+
+    def _offer(self, batch: Batch) -> None:
+        task = self.tasks.get(batch.partition)
+        if task is not None:
+            task.offer(batch)
+
+    def _assigned(self, tps: set[TP]) -> None:
+        for tp in sorted(tps):
+            if tp.topic == self.topics.touches:
+                before = self.lives.get(tp.partition)
+                task = self.tasks[tp.partition] = Task(self.environment, tp.partition)
+                self.lives[tp.partition] = asyncio.ensure_future(self._live(task, before))
+
+    def _revoked(self, tps: set[TP]) -> None:
+        for tp in tps:
+            if tp.topic == self.topics.touches and (task := self.tasks.pop(tp.partition, None)) is not None:
+                task.stop()
+
+    async def _live(self, task: Task, before: asyncio.Task[None] | None) -> None:
+        """One life of a partition here. The one before must have closed its files."""
+        if before is not None:
+            await asyncio.wait([before])
+        try:
+            await asyncio.to_thread(self.control.wait)
+            await task.run()
+        except Fenced:
+            log.warning("another worker took the partition over", partition=task.partition)
+            if self.tasks.get(task.partition) is task:
+                await self._outlive_fencing(task)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            self.fail(error)
+
+    async def _outlive_fencing(self, task: Task) -> None:
+        """Fenced, yet still assigned: the group will say so soon. If it does not, something is wrong."""
+        deadline = time.monotonic() + 3 * self.settings.session_timeout_ms / 1000
+        while self.tasks.get(task.partition) is task:
+            if time.monotonic() > deadline:
+                self.fail(PipelineError("fenced, but still assigned: does another deployment use this prefix?"))
+                return
+            await asyncio.sleep(0.2)
+
+    def fail(self, error: BaseException) -> None:
+        """End the process: nothing more is committed, a restart reads again from the last good state."""
+        log.error("fatal, the worker ends", error=str(error) or repr(error), kind=type(error).__name__)
+        if isinstance(error, PipelineError):
+            sys.stderr.write(f"elo: {error}\n")
+        else:
+            sys.excepthook(type(error), error, error.__traceback__)
+        sys.stderr.flush()
+        os._exit(EXIT_FATAL)
+
+    async def stop_tasks(self) -> None:
+        """Let every task finish and commit the batch under way, and close its files."""
+        for task in self.tasks.values():
+            task.stop()
+        self.tasks.clear()
+        lives = [life for life in self.lives.values() if not life.done()]
+        if lives:
+            await asyncio.wait(lives, timeout=STOP_TIMEOUT_S)
+        self.control.stop()
+
+    def _definitions_changed(self) -> None:
+        """Called on the control thread."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._wake_tasks)
+
+    def _wake_tasks(self) -> None:
+        if self.control.failure is not None:
+            self.fail(self.control.failure)
+        for task in self.tasks.values():
+            task.wake()
+
+    def _pause(self, topic: str, partition: int, pause: bool) -> None:
+        change = self._consumer.pause if pause else self._consumer.resume
+        change(TP(topic, partition))
+
+    def _measure_lag(self) -> None:
+        for tp in self._consumer.assignment():
+            lag = self._consumer.lag(tp)
+            if lag is not None:
+                metrics.LAG_RECORDS.labels(tp.topic, tp.partition).set(lag)
+        states = {"ready": 0, "restoring": 0}
+        for partition, task in self.tasks.items():
+            states["ready" if task.ready else "restoring"] += 1
+            lag_s = task.lag_seconds()
+            metrics.LAG_SECONDS.labels(self.topics.touches, partition).set(lag_s)
+            task.measure()
+        for state, count in states.items():
+            metrics.PARTITIONS.labels(state).set(count)
+
+    # -- process ------------------------------------------------------------------------------------------------
+
+    def execute(self) -> None:
+        """Run Faust's worker: event loop, signals, orderly shutdown."""
+        import uvloop
+
+        asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+        worker = self.app.Worker(loglevel=self.settings.log_level, redirect_stdouts=False, quiet=True)
+        try:
+            worker.execute_from_commandline()
+        except SystemExit as end:
+            self.exit_code = EXIT_CLEAN if end.code in (0, None) else EXIT_FATAL
+        except KeyboardInterrupt:
+            self.exit_code = EXIT_CLEAN
+        if self.app.crashed:
+            self.exit_code = EXIT_FATAL

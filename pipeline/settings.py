@@ -1,0 +1,354 @@
+"""The settings of one process: command line over environment (`ELO_…`) over the YAML file of `--config`.
+
+Every field is described here and nowhere else: docs/reference/settings.md is printed from this class. A bad
+value is refused with one sentence that names the place where it was written. It must not know who uses it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, SettingsConfigDict
+
+from .core.duration import format_duration, parse_duration_ms
+from .core.errors import ConfigError
+from .topics import SOURCES, Topics
+
+if TYPE_CHECKING:
+    from .core.policy import Policy
+
+ENV_PREFIX: Final = "ELO_"
+CONFIG_BYTES_MAX: Final = 1024 * 1024  # a settings file is a page; anything larger is the wrong file
+KAFKA_OWNED: Final = frozenset({
+    "auto.offset.reset", "bootstrap.servers", "enable.auto.commit", "enable.auto.offset.store",
+    "enable.idempotence", "enable.partition.eof", "group.id", "isolation.level",
+    "partition.assignment.strategy", "transactional.id",
+})  # fmt: skip
+"""Settings of librdkafka on which correctness rests: `kafka` may not change them."""
+SHIPPED_POLICY: Final = Path(__file__).parent / "defaults" / "identity.yaml"
+
+
+def default_data_dir() -> Path:
+    """Where this platform keeps a user's data: `$XDG_DATA_HOME/elo`, else `~/.local/share/elo`."""
+    if home := os.environ.get("XDG_DATA_HOME"):
+        return Path(home) / "elo"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "elo"
+    return Path.home() / ".local" / "share" / "elo"
+
+
+def _to_ms(value: object) -> object:
+    """A whole number is milliseconds already; a text is a duration such as `500ms`. Zero means "at once"."""
+    if not isinstance(value, str):
+        return value
+    if value.strip().isdecimal():
+        return int(value)
+    return parse_duration_ms(value)
+
+
+def _to_names(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _to_pairs(value: object) -> object:
+    """From the environment: a JSON object, or `name=value` pairs between commas. From YAML: a mapping."""
+    if isinstance(value, str):
+        import orjson
+
+        if value.lstrip().startswith("{"):
+            try:
+                value = orjson.loads(value)
+            except orjson.JSONDecodeError:
+                raise ValueError("write a JSON object or name=value pairs between commas") from None
+        else:
+            pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+            if any(not separator for _, separator, _ in pairs):
+                raise ValueError("write a JSON object or name=value pairs between commas")
+            value = {name.strip(): text.strip() for name, _, text in pairs}
+    if not isinstance(value, Mapping):
+        raise ValueError("write a mapping of librdkafka settings")
+    return {str(name): _librdkafka_text(entry) for name, entry in value.items()}
+
+
+def _librdkafka_text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+Milliseconds = Annotated[int, BeforeValidator(_to_ms)]
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_to_names)]
+KafkaSettings = Annotated[dict[str, str], NoDecode, BeforeValidator(_to_pairs)]
+
+
+class Settings(BaseSettings):
+    """All settings, checked. Build it with `load_settings`, which also reads environment and file."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, env_ignore_empty=True, extra="forbid", frozen=True, validate_default=False
+    )
+
+    bootstrap: str = Field(
+        "localhost:9092",
+        pattern=r"^[^\s,]+(,[^\s,]+)*$",
+        description="Kafka brokers to start from, `host:port` between commas.",
+    )
+    topic_prefix: str = Field(
+        "",
+        pattern=r"^[A-Za-z0-9._-]{0,100}$",
+        description="Put in front of every topic and of the consumer group as given, for example `eu.`.",
+    )
+    identity: Path | None = Field(
+        None, description="Path of `identity.yaml`, the identity policy; empty: the shipped defaults."
+    )
+    data_dir: Path = Field(
+        default_factory=default_data_dir,
+        description="Directory of local state. It is a cache of the changelog: a lost one is only rebuilt.",
+    )
+    web_host: str = Field(
+        "127.0.0.1",
+        min_length=1,
+        description="Address on which a worker answers `/metrics`, `/livez` and `/readyz`.",
+    )
+    web_port: int = Field(
+        6066, ge=0, le=65535, description="Port for `/metrics`, `/livez` and `/readyz`; 0 turns them off."
+    )
+    partitions: int = Field(
+        4,
+        ge=1,
+        le=10_000,
+        description="Partitions of each topic that `elo topics create` makes. Not to be changed later.",
+    )
+    replication_factor: int = Field(
+        1, ge=1, le=100, description="Copies of each topic that `elo topics create` makes; 3 in production."
+    )
+    sources: Names = Field(
+        SOURCES,
+        min_length=1,
+        description="Registered sources; a touchpoint from any other is rejected as `invalid_field`.",
+    )
+    profile_key: SecretStr = Field(
+        SecretStr("elo"),
+        min_length=1,
+        description="Key of the keyed hash behind profile ids. Set your own before the first touchpoint: "
+        "another key gives every profile another id.",
+    )
+    batch_records_max: int = Field(
+        2_000,
+        ge=1,
+        le=100_000,
+        description="Most records of a partition that are handled in one transaction.",
+    )
+    linger_ms: Milliseconds = Field(
+        5, ge=0, le=60_000, description="How long a producer waits to fill a batch."
+    )
+    profile_interval_ms: Milliseconds = Field(
+        1_000,
+        ge=0,
+        le=3_600_000,
+        description="A profile that keeps changing is published at most this often; memberships never wait.",
+    )
+    cache_mb: int = Field(
+        128,
+        ge=1,
+        le=1_000_000,
+        description="Memory of one worker for decoded profiles and identifiers, shared by its partitions.",
+    )
+    flush_interval_ms: Milliseconds = Field(
+        5_000,
+        ge=10,
+        le=600_000,
+        description="How long changed state stays in memory only before it reaches the local disk; "
+        "Kafka has it at every commit.",
+    )
+    session_timeout_ms: Milliseconds = Field(
+        10_000,
+        ge=1_000,
+        le=1_800_000,
+        description="A worker that is silent for so long loses its partitions to the others.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least level that is logged: `debug`, `info`, `warning` or `error`."
+    )
+    log_format: Literal["text", "json"] = Field(
+        "text", description="`json` writes one JSON object a line, `text` is for people."
+    )
+    kafka: KafkaSettings = Field(
+        default_factory=dict,
+        description="Further librdkafka settings for every client, for example `security.protocol`; "
+        "as `ELO_KAFKA` a JSON object or `name=value` pairs between commas.",
+    )
+
+    @field_validator("sources")
+    @classmethod
+    def _check_sources(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if (
+                not name.isascii()
+                or not name.replace("_", "a").isalnum()
+                or not name[0].isalpha()
+                or name != name.lower()
+            ):
+                raise ValueError(f"{name!r} is not a source, write lower-case letters, digits and _")
+        return tuple(dict.fromkeys(names))
+
+    @field_validator("kafka")
+    @classmethod
+    def _check_kafka(cls, extra: dict[str, str]) -> dict[str, str]:
+        if owned := sorted(KAFKA_OWNED.intersection(extra)):
+            raise ValueError(f"{owned[0]} is set by Elo itself, remove it")
+        return extra
+
+    @field_validator("data_dir", "identity")
+    @classmethod
+    def _expand(cls, path: Path | None) -> Path | None:
+        return path.expanduser() if path else path
+
+    @property
+    def group(self) -> str:
+        """The consumer group of all workers of this deployment."""
+        return f"{self.topic_prefix}elo"
+
+    def topics(self, history_ms: int | None = None) -> Topics:
+        """The topic names. `history_ms`, from the identity policy, matters only to whoever creates topics."""
+        return Topics(self.topic_prefix) if history_ms is None else Topics(self.topic_prefix, history_ms)
+
+    def kafka_config(self, **own: str | int | bool) -> dict[str, str | int | bool]:
+        """Settings of one librdkafka client: ours over the user's; `_` in a keyword stands for a dot."""
+        ours = {name.replace("_", "."): value for name, value in own.items()}
+        return {"client.id": "elo", **self.kafka, "bootstrap.servers": self.bootstrap, **ours}
+
+
+def load_settings(overrides: Mapping[str, object] | None = None, config: Path | None = None) -> Settings:
+    """Return the settings of this process.
+
+    Args:
+        overrides: field name → value from the command line; None means "not given".
+        config: the YAML file; None takes `ELO_CONFIG`, and no file when that is not set either.
+    Raises: ConfigError with one sentence that names the option, the variable or the file and its key.
+    """
+    given = {name: value for name, value in (overrides or {}).items() if value is not None}
+    if config is None and os.environ.get(f"{ENV_PREFIX}CONFIG"):
+        config = Path(os.environ[f"{ENV_PREFIX}CONFIG"])
+    from_file = _read_config(config.expanduser()) if config else {}
+    from_env = EnvSettingsSource(Settings)()
+    try:
+        return Settings(**{**from_file, **from_env, **given})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = str(first["loc"][0])
+        if name in given:
+            place = f"--{name.replace('_', '-')}"
+        elif name in from_env:
+            place = f"{ENV_PREFIX}{name.upper()}"
+        else:
+            place = f"{config}: {name}"
+        raise ConfigError(f"{place}: {_sentence(name, first)}") from None
+
+
+def load_policy(settings: Settings) -> Policy:
+    """Read and check the identity policy. Raises ConfigError that names the file."""
+    from .core.policy import parse_policy
+
+    path = settings.identity or SHIPPED_POLICY
+    try:
+        return parse_policy(_read_yaml(path, "identity policy"))
+    except ConfigError as error:
+        if str(path) in error.message:
+            raise
+        raise ConfigError(f"{path}: {error.message}") from None
+
+
+def render_settings_table() -> str:
+    """The table of docs/reference/settings.md, one row a setting, with a line break at its end."""
+    rows = ["| setting | environment | default | meaning |", "|---|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        if name == "data_dir":
+            default = "`~/.local/share/elo`"
+        else:
+            value = field.get_default(call_default_factory=True)
+            default = f"`{text}`" if (text := _show(name, value)) else "empty"
+        rows.append(f"| `{name}` | `{ENV_PREFIX}{name.upper()}` | {default} | {field.description} |")
+    return "\n".join(rows) + "\n"
+
+
+def _show(name: str, value: object) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, tuple):
+        return ", ".join(value)
+    if name.endswith("_ms") and isinstance(value, int):
+        return format_duration(value)
+    return str(value) if value or value == 0 else ""
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    document = _read_yaml(path, "settings file")
+    if document is None:
+        return {}
+    if not isinstance(document, Mapping):
+        raise ConfigError(f"{path}: write a mapping of settings, for example `bootstrap: localhost:9092`")
+    for key in document:
+        if key not in Settings.model_fields:
+            near = difflib.get_close_matches(str(key), Settings.model_fields, n=1, cutoff=0.6)
+            hint = f"did you mean {near[0]}?" if near else "see docs/reference/settings.md for those that are"
+            raise ConfigError(f"{path}: {str(key)!r} is not a setting, {hint}")
+    return dict(document)
+
+
+def _read_yaml(path: Path, what: str) -> object:
+    import yaml
+
+    try:
+        with path.open("rb") as file:
+            content = file.read(CONFIG_BYTES_MAX + 1)
+    except OSError as error:
+        raise ConfigError(f"{path}: the {what} cannot be read ({error.strerror})") from None
+    if len(content) > CONFIG_BYTES_MAX:
+        raise ConfigError(
+            f"{path}: the {what} is larger than {CONFIG_BYTES_MAX} bytes, is it the right file?"
+        )
+    try:
+        return yaml.load(content, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        at = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        raise ConfigError(f"{path}{at}: the {what} is not YAML, {error.problem}") from None
+    except (yaml.YAMLError, UnicodeDecodeError):
+        raise ConfigError(f"{path}: the {what} is not YAML in UTF-8") from None
+
+
+def _sentence(name: str, error: Mapping[str, Any]) -> str:
+    """One pydantic error as an instruction. It never repeats a value that may be a secret."""
+    context, kind = error.get("ctx", {}), error["type"]
+    if kind == "value_error":
+        return str(context["error"])
+    wanted = {
+        "int_parsing": "write a whole number",
+        "int_type": "write a whole number",
+        "int_from_float": "write a whole number",
+        "greater_than_equal": f"write a number of at least {context.get('ge')}",
+        "less_than_equal": f"write a number of at most {context.get('le')}",
+        "literal_error": f"write {context.get('expected')}",
+        "string_type": "write a text",
+        "string_too_short": "write at least one character",
+        "path_type": "write a path",
+        "tuple_type": "write a list of names",
+        "too_short": "write at least one",
+        "extra_forbidden": "there is no such setting, see docs/reference/settings.md",
+    }.get(kind)
+    if kind == "string_pattern_mismatch":
+        wanted = (
+            "write host:port" if name == "bootstrap" else "use letters, digits, `.`, `_` and `-`, at most 100"
+        )
+    wanted = wanted or str(error["msg"]).lower()
+    secret = name in ("kafka", "profile_key") or not isinstance(error.get("input"), str | int | float)
+    return wanted if secret else f"{wanted}, not {error['input']!r}"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(render_settings_table())

@@ -1,0 +1,104 @@
+"""When offsets are committed, and how the consumer ends.
+
+An offset is committed when every batch below it was acknowledged and `before_commit` has returned; offsets of
+topics in `own_offsets` never. Faust's own books of acknowledged offsets are not used: they cannot hold
+batches.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import confluent_kafka as ck
+from confluent_kafka import KafkaException
+from faust.types.tuples import TP
+
+from .base import ConsumerBase, logger
+
+
+class OffsetCommitter(ConsumerBase):
+    """Commits, drains, closes."""
+
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
+        return (tp for tp in list(self._partitions) if topics is None or tp in topics or tp.topic in topics)
+
+    def _new_offset(self, tp: TP) -> int | None:
+        """Return the position below which all is acknowledged, None if there is nothing new to commit."""
+        self._acked.pop(tp, None)  # Faust's own books, which only grow
+        self._acked_index.pop(tp, None)
+        partition = self._partitions.get(tp)
+        if partition is None:
+            return None
+        partition.settle()
+        if tp.topic in self.options.own_offsets or self._failed or partition.acked <= partition.committed:
+            return None
+        self._offered[tp] = partition
+        return partition.acked
+
+    def _should_commit(self, tp: TP, offset: int) -> bool:
+        return True
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        """Commit after `before_commit`, in a thread.
+
+        A failure that passes is tried again at the next interval.
+        """
+        if self._failed or self._closed:
+            return False
+        if self.options.before_commit is not None:
+            await self.options.before_commit()
+        # A partition lost and gained again meanwhile starts anew: its old offset may be behind.
+        assigned, offered = self._partitions, self._offered
+        wanted = {tp: assigned[tp] for tp in offsets if tp in assigned and assigned[tp] is offered.get(tp)}
+        if not wanted:
+            return False
+        request = [ck.TopicPartition(tp.topic, tp.partition, offsets[tp]) for tp in wanted]
+        try:
+            done = await asyncio.to_thread(self._client.commit, offsets=request, asynchronous=False)
+            for part in done:
+                if part.error is not None:
+                    raise KafkaException(part.error)
+        except KafkaException as failure:
+            self.stats.commit_failures += 1
+            self._on_error(failure.args[0])
+            return False
+        for tp, partition in wanted.items():
+            partition.committed = max(partition.committed, offsets[tp])
+        self.stats.commits += 1
+        return True
+
+    async def on_stop(self) -> None:
+        """Commit what was acknowledged, then leave the group, so that others take over at once."""
+        try:
+            await self.maybe_wait_for_commit_to_finish()
+            await super().on_stop()
+        finally:
+            self.close()
+
+    async def drain(self) -> None:
+        """Wait until agents have finished what they have, at most `drain_s`; then freeze.
+
+        Faust stops agents by cancelling them, and acknowledges the batch of a cancelled agent as if it were
+        done.
+        """
+        limit = time.monotonic() + self.options.drain_s
+        partitions = self._partitions.values()
+        while any(partition.busy() for partition in partitions) and not self._failed:
+            if time.monotonic() > limit:
+                busy = sorted(str(partition.tp) for partition in partitions if partition.busy())
+                logger.warning("stopping with unfinished batches, to be read again: %s", ", ".join(busy))
+                break
+            await asyncio.sleep(0.005)
+        for partition in partitions:
+            partition.freeze()
+
+    def close(self) -> None:
+        """Leave the group and close the client. `on_revoked` is called. May be called twice."""
+        if self._closed or self._client is None:
+            self._closed = True
+            return
+        self._closed = True
+        self._client.close()

@@ -1,0 +1,1 @@
+"""Benchmarks of Elo and Kafka Streams on one reference job: `python -m tests.bench`, docs/benchmarks.md."""

@@ -1,0 +1,205 @@
+"""`python -m tests.bench [profile]`: start a broker, measure, print. Options: docs/benchmarks.md."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from pipeline.broker import EmbeddedBroker
+from pipeline.broker.progress import OnStream
+from pipeline.topics import Topics
+
+from . import elo, streams
+from .cluster import Cluster
+from .elo_worker import EloWorker
+from .generator import Record, touchpoints
+from .latency import LatencyRun
+from .load import load
+from .options import BUILD, Options, read_options
+from .oracle import Oracle
+from .raw import measure_raw
+from .report import Row, append_row, format_table
+from .streams_oracle import StreamsOracle
+
+
+class Benchmarks:
+    """All measurements of one run, on one broker. Every row is kept as soon as it is there."""
+
+    def __init__(self, options: Options, broker: EmbeddedBroker, work: Path) -> None:
+        self.options, self.work = options, work
+        self.broker_pid = broker.pid or 0
+        self.cluster = Cluster(broker.bootstrap)
+        self.rows: list[Row] = []
+
+    def run(self) -> list[Row]:
+        """Measure what the options ask for."""
+        for repeat in range(self.options.repeats):
+            if "throughput" in self.options.kinds or "restore" in self.options.kinds:
+                self.run_preloaded(Topics(f"load{repeat}."))
+            if "latency" in self.options.kinds:
+                self.run_paced(repeat)
+        return self.rows
+
+    def keep(self, row: Row) -> None:
+        """Append the row to the results."""
+        self.rows.append(row)
+        append_row(row, self.options.results)
+
+    def run_preloaded(self, topics: Topics) -> None:
+        """Throughput of every system on the same loaded topics, one after the other, and restore of Elo."""
+        options = self.options
+        oracle, streams_oracle = Oracle(), StreamsOracle()
+        again = Sample(oracle, options.n)
+        takers: list[Callable[[Record], None]] = [again.take if "elo" in options.systems else _ignore]
+        if "kafka-streams" in options.systems:
+            takers.append(streams_oracle.add)
+        _say(f"loading {options.n:,} touchpoints")
+        self.cluster.create(topics, options.partitions)
+        events = touchpoints(options.n, options.seed, end_ms=int(time.time() * 1000))
+        load(self.cluster, topics, events, takers)
+        floor: Row = {}
+        for system in options.systems:
+            _say(f"throughput of {system}")
+            if system == "raw":
+                for floor in measure_raw(
+                    self.cluster, topics, options.n, options.partitions, self.broker_pid
+                ):
+                    self.keep(floor)
+            elif system == "elo":
+                self.run_elo(topics, oracle, again.kept, floor)
+            else:
+                row = streams.measure_throughput(
+                    self.cluster, topics, options, streams_oracle, self.broker_pid, self.work
+                )
+                self.keep(_with_ratio(row, floor))
+        self.cluster.delete_topics(topics.prefix)
+
+    def run_elo(self, topics: Topics, oracle: Oracle, again: list[Record], floor: Row) -> None:
+        """Throughput of Elo, then the restore of what it has built."""
+        worker = EloWorker(self.cluster, topics, self.work)
+        try:
+            row = elo.measure_throughput(worker, self.options, oracle, self.broker_pid)
+            self.keep(_with_ratio(row, floor))
+            if "restore" in self.options.kinds:
+                _say("restore of elo")
+                row = elo.measure_restore(self.cluster, worker, self.options, oracle, again, self.broker_pid)
+                self.keep(row)
+        finally:
+            worker.stop()
+            worker.wipe()
+
+    def run_paced(self, repeat: int) -> None:
+        """Latency of every system that answers, each on fresh topics."""
+        for system in (system for system in self.options.systems if system != "raw"):
+            _say(f"latency of {system} at {self.options.rate:,} touchpoints/s")
+            topics = Topics(f"pace{repeat}-{system}.")
+            self.cluster.create(topics, self.options.partitions)
+            n = self.options.rate * (self.options.warm_up_s + self.options.seconds)
+            events = list(touchpoints(n, self.options.seed + 4, end_ms=int(time.time() * 1000)))
+            run = LatencyRun(topics, self.options, events)
+            if system == "elo":
+                oracle = Oracle()
+                for event in events:
+                    oracle.add(event.record)
+                worker = EloWorker(self.cluster, topics, self.work)
+                self.keep(elo.measure_latency(self.cluster, worker, run, oracle, self.broker_pid))
+                worker.wipe()
+            else:
+                streams_oracle = StreamsOracle()
+                for event in events:
+                    streams_oracle.add(event.record)
+                self.keep(
+                    streams.measure_latency(self.cluster, run, streams_oracle, self.broker_pid, self.work)
+                )
+            self.cluster.delete_topics(topics.prefix)
+
+
+class Sample:
+    """Hands touchpoints to the oracle and keeps some of those that it accepted, evenly over the load."""
+
+    def __init__(self, oracle: Oracle, n: int) -> None:
+        self.kept: list[Record] = []
+        self._oracle, self._every = oracle, max(1, n // (elo.RESENT * 2))
+
+    def take(self, record: Record) -> None:
+        """Count one touchpoint as sent once."""
+        refused = self._oracle.rejected
+        self._oracle.add(record)
+        due = self._oracle.taken % self._every == 0 and len(self.kept) < elo.RESENT
+        if due and refused == self._oracle.rejected:
+            self.kept.append(record)
+
+
+def _with_ratio(row: Row, floor: Row) -> Row:
+    """Add how many times the CPU of reading and decoding alone a system takes, when that was measured."""
+    return {**row, "ratio_to_raw": round(row["cpu_us_event"] / floor["cpu_us_event"], 1)} if floor else row
+
+
+def _ignore(record: Record) -> None:
+    """Take nothing."""
+
+
+def _say(text: str) -> None:
+    print(f"bench: {text}", flush=True)
+
+
+def measure(options: Options) -> int:
+    """Measure what the options ask for and print the table; 1 when a result is wrong."""
+    missing = streams.missing_tools()
+    if "kafka-streams" in options.systems and missing:
+        _say(f"kafka-streams is left out: {' and '.join(missing)} not found")
+        options = options.without("kafka-streams")
+    if "kafka-streams" in options.systems:
+        streams.build_job()
+    with _workplace() as (broker, work):
+        rows = Benchmarks(options, broker, work).run()
+    print(f"\n{format_table(rows)}\n\nKept in {options.results}")
+    return 0 if all(row.get("correct", True) for row in rows) else 1
+
+
+def profile(options: Options) -> int:
+    """Run the throughput job of Elo once more under the sampler and print where the CPU went."""
+    report = BUILD.resolve() / "bench-profile.txt"
+    topics = Topics("profile.")
+    with _workplace() as (broker, work):
+        cluster, oracle = Cluster(broker.bootstrap), Oracle()
+        cluster.create(topics, options.partitions)
+        events = touchpoints(options.n, options.seed, end_ms=int(time.time() * 1000))
+        load(cluster, topics, events, [oracle.add])
+        worker = EloWorker(cluster, topics, work, ("tests.bench.sampler", str(report), "pipeline"))
+        try:
+            row = elo.measure_throughput(worker, options, oracle, broker.pid or 0)
+        finally:
+            worker.stop()
+    print(f"{report.read_text(encoding='utf-8')}\n{format_table([row])}\n\nKept in {report}")
+    return 0
+
+
+@contextlib.contextmanager
+def _workplace() -> Iterator[tuple[EmbeddedBroker, Path]]:
+    """A broker and an empty directory below `build/`; both are gone afterwards."""
+    BUILD.mkdir(exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix="bench-", dir=BUILD.resolve()))
+    try:
+        with EmbeddedBroker(work / "broker", owner_pid=os.getpid(), report=OnStream()) as broker:
+            yield broker, work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def main(arguments: list[str]) -> int:
+    """Run `python -m tests.bench [profile]`."""
+    if arguments not in ([], ["profile"]):
+        raise SystemExit("bench: write `python -m tests.bench` or `python -m tests.bench profile`")
+    options = read_options(os.environ)
+    return profile(options) if arguments else measure(options)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,133 @@
+"""The CPU of one touchpoint, stage by stage, in this process and without Kafka: for finding the next microsecond.
+
+One partition, so no mail and no joins across partitions; the stages are those of the intake and of the task, called
+in their order on batches of the size that a loaded worker takes. What Kafka's clients cost is not here.
+"""
+
+from __future__ import annotations
+
+import cProfile
+import pstats
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from rocksdict import Cache
+
+from pipeline.core.errors import Rejection
+from pipeline.core.outbox import Outbox
+from pipeline.core.outputs import Outputs
+from pipeline.core.resolver import Resolver
+from pipeline.core.segments.catalogue import Catalogue
+from pipeline.core.segments.parse import parse_definitions
+from pipeline.core.touch import EVENT_HASH, decode_touch, encode_touch
+from pipeline.core.touchpoint import TouchpointReader
+from pipeline.runtime.store import Position, Store, history_key
+from pipeline.settings import load_policy, load_settings
+from pipeline.topics import TOUCHPOINT_BYTES_MAX
+from pipeline.wire.avro import TouchpointDecoder
+from pipeline.wire.records import encode_membership_change
+
+from .elo import DEFINITIONS
+from .generator import touchpoints
+from .load import encode
+from .options import Options
+
+BATCH: Final = 2_000
+CACHE_BYTES: Final = 48 * 1024 * 1024
+SHOWN: Final = 45
+
+
+class HotPath:
+    """Intake and resolver of one partition, with a clock for each stage."""
+
+    def __init__(self, work: Path, now_ms: int) -> None:
+        settings = load_settings()
+        policy = load_policy(settings)
+        self.now_ms = now_ms
+        self.reader = TouchpointReader(policy, settings.sources, TouchpointDecoder(), TOUCHPOINT_BYTES_MAX)
+        self.store = Store(work / "partition-0", Cache(CACHE_BYTES), settings.cache_mb * 1024 * 1024)
+        catalogue = Catalogue(parse_definitions(DEFINITIONS.read_text(encoding="utf-8")))
+        key = settings.profile_key.get_secret_value().encode()
+        self.outputs = Outputs(policy, catalogue, self.store, key, settings.profile_interval_ms)
+        self.resolver = Resolver(policy, self.store, self.outputs, lambda _: True)
+        self.seconds: dict[str, float] = {}
+        self._next_offset = 0
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Count the CPU of what is inside for a stage."""
+        started = time.process_time()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.process_time() - started
+
+    def handle(self, values: Sequence[bytes]) -> None:
+        """One batch of touchpoints, through everything but Kafka."""
+        outbox = self.outputs.outbox = Outbox()
+        with self.stage("intake: decode, check, normalise"):
+            touches = [self.reader.read(value, self.now_ms) for value in values]
+        with self.stage("intake: encode the touch"):
+            records = [
+                (touch.identifiers[0].encode(), encode_touch(touch))
+                for touch in touches
+                if not isinstance(touch, Rejection)
+            ]
+        with self.stage("resolver: known event ids"):
+            keys = [history_key(key, value[EVENT_HASH]) for key, value in records]
+            known = self.store.known(keys, 0)
+        with self.stage("resolver: decode the touch"):
+            decoded = [decode_touch(value) for _, value in records]
+        with self.stage("resolver: identities, profiles, segments"):
+            for key, touch in zip(keys, decoded, strict=True):
+                self._next_offset += 1
+                if key not in known and key not in self.store.seen:
+                    self.store.see(key, self._next_offset, self.now_ms)
+                    self.resolver.touch(touch, self.now_ms)
+        with self.stage("resolver: timers"):
+            armed = []
+            for root, component in self.store.changed_components.items():
+                due_ms = self.resolver.next_due(component)
+                if due_ms < component.armed:
+                    component.armed = due_ms
+                    armed.append((due_ms, root))
+        with self.stage("resolver: encode nodes"):
+            changes = self.store.encode()
+        with self.stage("resolver: encode membership changes"):
+            for change in outbox.changes:
+                encode_membership_change(change)
+        with self.stage("resolver: keep the batch"):
+            self.store.applied(changes)
+            for due_ms, root in armed:
+                self.store.set_timer(due_ms, root)
+
+    def flush(self) -> None:
+        """Write what was kept to the disk."""
+        with self.stage("disk: one write batch"):
+            self.store.begin_flush()
+            self.store.flush(Position("hotpath"))
+            self.store.end_flush()
+
+
+def run_hotpath(options: Options, work: Path) -> str:
+    """Run `n` touchpoints through the stages, then once more under cProfile; return both tables."""
+    now_ms = time.time_ns() // 1_000_000
+    values = [encode(event.record) for event in touchpoints(options.n, options.seed, now_ms)]
+    batches = [values[start : start + BATCH] for start in range(0, len(values), BATCH)]
+    path = HotPath(work / "clock", now_ms)
+    for batch in batches:
+        path.handle(batch)
+    path.flush()
+    total = sum(path.seconds.values())
+    lines = [f"{seconds / options.n * 1e6:7.2f} us  {name}" for name, seconds in path.seconds.items()]
+    lines.append(f"{total / options.n * 1e6:7.2f} us  per touchpoint, {options.n:,} of them")
+    path = HotPath(work / "profile", now_ms)
+    profiler = cProfile.Profile()
+    profiler.enable()
+    for batch in batches:
+        path.handle(batch)
+    profiler.disable()
+    print("\n".join(lines), flush=True)
+    pstats.Stats(profiler).sort_stats("tottime").print_stats(SHOWN)
+    return "\n".join(lines)

@@ -1,0 +1,155 @@
+"""Settings: where they come from, which wins, and one sentence for each that is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.core.errors import ConfigError
+from pipeline.settings import Settings, load_policy, load_settings, render_settings_table
+
+
+@pytest.fixture(autouse=True)
+def no_settings_around(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"ELO_{name.upper()}", raising=False)
+    monkeypatch.delenv("ELO_CONFIG", raising=False)
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_the_command_line_wins_over_the_environment_and_that_over_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = write(tmp_path / "elo.yaml", "bootstrap: file:1\ntopic_prefix: file.\npartitions: 9\n")
+    monkeypatch.setenv("ELO_BOOTSTRAP", "env:1")
+    monkeypatch.setenv("ELO_TOPIC_PREFIX", "env.")
+    settings = load_settings({"bootstrap": "line:1", "topic_prefix": None}, config)
+    assert (settings.bootstrap, settings.topic_prefix, settings.partitions) == ("line:1", "env.", 9)
+
+
+def test_the_file_may_be_named_by_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ELO_CONFIG", str(write(tmp_path / "elo.yaml", "partitions: 7")))
+    assert load_settings().partitions == 7
+
+
+def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
+    assert load_settings(config=write(tmp_path / "elo.yaml", "")) == load_settings()
+
+
+def test_durations_are_written_as_people_write_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ELO_PROFILE_INTERVAL_MS", "2s")
+    monkeypatch.setenv("ELO_LINGER_MS", "0")
+    config = write(tmp_path / "elo.yaml", "flush_interval_ms: 1m\nsession_timeout_ms: 20000\n")
+    settings = load_settings(config=config)
+    assert (settings.profile_interval_ms, settings.linger_ms) == (2_000, 0)
+    assert (settings.flush_interval_ms, settings.session_timeout_ms) == (60_000, 20_000)
+
+
+@pytest.mark.parametrize(
+    "written", ['{"security.protocol": "SSL", "retries": 3}', "security.protocol=SSL, retries=3"]
+)
+def test_settings_of_librdkafka_come_as_json_or_as_pairs(
+    monkeypatch: pytest.MonkeyPatch, written: str
+) -> None:
+    monkeypatch.setenv("ELO_KAFKA", written)
+    config = load_settings().kafka_config(group_id="g")
+    assert config["security.protocol"] == "SSL"
+    assert config["retries"] == "3"
+    assert config["group.id"] == "g"
+
+
+def test_sources_come_between_commas_and_once_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ELO_SOURCES", "web, pos,web")
+    assert load_settings().sources == ("web", "pos")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("WEB_PORT", "http", "ELO_WEB_PORT: write a whole number, not 'http'"),
+        ("WEB_PORT", "70000", "ELO_WEB_PORT: write a number of at most 65535, not '70000'"),
+        ("PARTITIONS", "0", "ELO_PARTITIONS: write a number of at least 1, not '0'"),
+        ("LINGER_MS", "soon", "ELO_LINGER_MS: 'soon' is not a duration, write for example 90s, 15m, 24h or 7d"),
+        ("LOG_FORMAT", "xml", "ELO_LOG_FORMAT: write 'text' or 'json', not 'xml'"),
+        ("SOURCES", "Web", "ELO_SOURCES: 'Web' is not a source, write lower-case letters, digits and _"),
+        ("BOOTSTRAP", "a b", "ELO_BOOTSTRAP: write host:port, not 'a b'"),
+        ("TOPIC_PREFIX", "a/b", "ELO_TOPIC_PREFIX: use letters, digits, `.`, `_` and `-`, at most 100, not 'a/b'"),
+        ("KAFKA", "group.id=mine", "ELO_KAFKA: group.id is set by Elo itself, remove it"),
+        ("KAFKA", "acks", "ELO_KAFKA: write a JSON object or name=value pairs between commas"),
+        ("KAFKA", "{broken", "ELO_KAFKA: write a JSON object or name=value pairs between commas"),
+    ],
+)  # fmt: skip
+def test_a_bad_value_is_refused_with_one_sentence_that_names_the_variable(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, sentence: str
+) -> None:
+    monkeypatch.setenv(f"ELO_{name}", value)
+    with pytest.raises(ConfigError) as caught:
+        load_settings()
+    assert str(caught.value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("boostrap: x", "'boostrap' is not a setting, did you mean bootstrap?"),
+        ("zzz: x", "'zzz' is not a setting, see docs/reference/settings.md for those that are"),
+        ("- a", "write a mapping of settings, for example `bootstrap: localhost:9092`"),
+        ("partitions: many", "partitions: write a whole number, not 'many'"),
+        ("sources: []", "sources: write at least one"),
+        ("kafka: [1]", "kafka: write a mapping of librdkafka settings"),
+    ],
+)
+def test_a_bad_file_is_refused_with_one_sentence_that_names_it(
+    tmp_path: Path, text: str, sentence: str
+) -> None:
+    config = write(tmp_path / "elo.yaml", text)
+    with pytest.raises(ConfigError) as caught:
+        load_settings(config=config)
+    assert str(caught.value) == f"{config}: {sentence}"
+
+
+def test_a_file_that_is_no_yaml_is_refused_with_line_and_column(tmp_path: Path) -> None:
+    config = write(tmp_path / "elo.yaml", "bootstrap: x\n  : [")
+    with pytest.raises(ConfigError, match=r"elo\.yaml:2:\d+: the settings file is not YAML"):
+        load_settings(config=config)
+
+
+def test_a_missing_file_and_a_bad_option_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nope\.yaml: the settings file cannot be read"):
+        load_settings(config=tmp_path / "nope.yaml")
+    with pytest.raises(ConfigError, match="--web-port: write a number of at most 65535"):
+        load_settings({"web_port": 99_999})
+
+
+def test_secrets_are_neither_shown_nor_repeated_in_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ELO_PROFILE_KEY", "s3cret")
+    assert "s3cret" not in repr(load_settings())
+    monkeypatch.setenv("ELO_KAFKA", "sasl.password=s3cret,group.id=x")
+    with pytest.raises(ConfigError) as caught:
+        load_settings()
+    assert "s3cret" not in str(caught.value)
+
+
+def test_the_shipped_policy_is_read_and_another_one_is_named_when_it_is_bad(tmp_path: Path) -> None:
+    assert "email" in load_policy(load_settings()).rules
+    path = write(tmp_path / "identity.yaml", "identifiers: {email: {limt: 3}}")
+    with pytest.raises(ConfigError) as caught:
+        load_policy(load_settings({"identity": path}))
+    assert str(caught.value).startswith(f"{path}: identifiers.email.limt")
+
+
+def test_the_group_and_every_topic_carry_the_prefix() -> None:
+    settings = load_settings({"topic_prefix": "eu."})
+    assert settings.group == "eu.elo"
+    assert all(spec.name.startswith("eu.") for spec in settings.topics().specs())
+
+
+def test_every_setting_is_described_and_stands_in_the_table() -> None:
+    table = render_settings_table()
+    assert all(field.description for field in Settings.model_fields.values())
+    assert all(f"| `{name}` | `ELO_{name.upper()}` |" in table for name in Settings.model_fields)
