@@ -109,9 +109,9 @@ def _grouping(
         if len(ids) > 1:
             lines.append(f"one person is {len(ids)} profiles ({', '.join(ids)}): {_named(group.identifiers)}")
     for profile in profiles:
-        found = {
-            id(group): group for one in profile["identifiers"] if (group := truth.group_of.get(_text(one)))
-        }
+        named = (_text(one) for one in profile["identifiers"])
+        known = [truth.group_of[one] for one in named if one in truth.group_of]
+        found = {id(group): group for group in known}
         if len(found) > 1:
             firsts = _named(min(group.identifiers) for group in found.values())
             lines.append(f"profile {profile['profile_id']} holds {len(found)} people: {firsts}")

@@ -97,7 +97,7 @@ class OutputThread:
             for batch in self._topics.read(to_end=False, stopped=self._stop.is_set):
                 for told in batch:
                     self.queue.put(told)
-        except Exception as error:  # noqa: BLE001  the edge of the thread: the main loop ends the demo with it
+        except Exception as error:  # noqa: BLE001  the edge of the thread: it ends the demo
             self.queue.put(Told("failure", {"error": f"reading the outputs failed, {error}"}, 0))
 
 

@@ -5,14 +5,11 @@ The main thread does all but reading: it owns the shop, its truth, the board and
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from types import FrameType
 from typing import Final, TypeVar
 
 from rich.console import Console
@@ -27,6 +24,7 @@ from .board import Board
 from .check import Verdict, compare
 from .diary import Diary
 from .feed import Feed
+from .interrupts import Interrupts
 from .ledger import Ledger
 from .outputs import LagThread, OutputThread, OutputTopics, Told
 from .stage import Stage
@@ -55,10 +53,12 @@ class Options:
 class Session:
     """A running demo on a stage that is set."""
 
-    def __init__(self, stage: Stage, options: Options, console: Console, began_s: float) -> None:
+    def __init__(
+        self, stage: Stage, options: Options, console: Console, began_s: float, interrupts: Interrupts
+    ) -> None:
         self.stage = stage
         self.options = options
-        self.stopping = threading.Event()
+        self.interrupts = interrupts
         self.board = Board(began_s)
         self.ledger = Ledger()
         self.shop = Shop(options.seed, _now_ms(), options.rate)
@@ -69,7 +69,6 @@ class Session:
         self.lag = LagThread(stage.settings)
         self.view: View = make_view(console)
         self._check_at = 0.0
-        self._interrupts = 0
 
     def play(self) -> Verdict:
         """Play until the end is asked for or reached; return what the check says.
@@ -80,9 +79,10 @@ class Session:
         self.outputs.start()
         self.lag.start()
         try:
-            with self._signals():
-                self._run()
-                return self._finish()
+            self.interrupts.gentle = True
+            self._run()
+            self.interrupts.asked = True  # the shop is closed: the next Ctrl-C ends the demo
+            return self._finish()
         finally:
             self.view.close()
             self.outputs.close()
@@ -92,7 +92,7 @@ class Session:
         self.board.phase = "the shop is open"
         seconds = self.options.seconds
         closing_s = time.monotonic() + seconds if seconds is not None else float("inf")
-        while not self.stopping.is_set() and time.monotonic() < closing_s:
+        while not self.interrupts.asked and time.monotonic() < closing_s:
             self.feed.pump(_now_ms())
             self._tick()
         self.feed.close()
@@ -189,23 +189,6 @@ class Session:
         if not (record["cause"] == "merge" and not story.entered):
             self.view.tell(story)
 
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """The first Ctrl-C (or SIGTERM) closes the shop, the second one ends the demo without a check."""
-
-        def stop(number: int, frame: FrameType | None) -> None:
-            self._interrupts += 1
-            if self._interrupts > 1:
-                raise KeyboardInterrupt
-            self.stopping.set()
-
-        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
 
 def run(settings: Settings, options: Options, console: Console) -> int:
     """Play one demo and return the exit code: 0 when the truth check passed, 1 otherwise.
@@ -218,8 +201,8 @@ def run(settings: Settings, options: Options, console: Console) -> int:
         console.print(Text(line), soft_wrap=True)
 
     say(f"Elo demo: a live shop with {options.rate:g} touchpoints a second, seed {options.seed}")
-    with Stage(settings, options.keep, say) as stage:
-        session = Session(stage, options, console, began_s)
+    with Interrupts() as interrupts, Stage(settings, options.keep, say) as stage:
+        session = Session(stage, options, console, began_s, interrupts)
         verdict = session.play()
         code = stage.stop_worker()
         if code != 0:

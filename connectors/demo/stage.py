@@ -27,6 +27,7 @@ from pipeline.broker.progress import OnStream
 from pipeline.cli.options import CommandFailed
 from pipeline.settings import ENV_PREFIX, Settings
 
+from .interrupts import SIGNALS
 from .watchdog import Watchdog
 
 COMMAND_S: Final = 120.0
@@ -148,11 +149,12 @@ class Stage:
 
     def close(self) -> None:
         """End the worker, then the broker, then remove the directory. Ctrl-C no longer disturbs."""
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        before = {number: signal.signal(number, signal.SIG_IGN) for number in SIGNALS}
         try:
             self._close()
         finally:
-            signal.signal(signal.SIGINT, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def _close(self) -> None:
         self.stop_worker()

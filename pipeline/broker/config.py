@@ -5,7 +5,7 @@ All paths are relative: the JVM runs inside the data directory, so that any dire
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -122,9 +122,11 @@ def logging_properties() -> str:
     )
 
 
-def java_command(java: Path, jars: Path, data_dir: Path, main_class: str, *arguments: str) -> list[str]:
-    """The command line of one of Kafka's programs; it is to run inside `data_dir`."""
-    return [str(java), *JVM_FLAGS, owner_flag(data_dir), "-cp", f"{jars}/*", main_class, *arguments]
+def java_command(
+    java: Path, flags: Sequence[str], jars: Path, data_dir: Path, main_class: str, *arguments: str
+) -> list[str]:
+    """The command line of one of Kafka's programs, to be run inside `data_dir`; `flags` besides JVM_FLAGS."""
+    return [str(java), *JVM_FLAGS, *flags, owner_flag(data_dir), "-cp", f"{jars}/*", main_class, *arguments]
 
 
 def owner_flag(data_dir: Path) -> str:

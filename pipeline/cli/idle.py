@@ -34,7 +34,7 @@ Partition = tuple[str, int]
 class Behind:
     """One thing that is not finished. `kind`: records, timer, open, definitions or transaction.
 
-    `amount` counts records, profiles with outputs to come, or definitions; for a timer it is when it is due (ms).
+    `amount` counts records, profiles with outputs to come, or definitions; for a timer: when it is due (ms).
     """
 
     topic: str

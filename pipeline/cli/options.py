@@ -28,6 +28,7 @@ EXIT_USAGE: Final = 2
 EXIT_FATAL: Final = 3  # a worker that met an error after which it must not go on
 EXIT_INTERRUPTED: Final = 130
 EXIT_PIPE: Final = 141  # whoever read our output has gone, as in `elo tail membership | head -1`
+PIPED_COLUMNS: Final = 10_000  # a file or pipe has no width; no line of ours is longer
 
 Bootstrap = Annotated[
     str | None,
@@ -193,8 +194,9 @@ def say_json(document: object) -> None:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A rich console: colours on a terminal only, lines that are never wrapped elsewhere."""
+    """A rich console: colours on a terminal only, and lines that are not wrapped or cut elsewhere."""
     from rich.console import Console
 
     terminal = (sys.stderr if stderr else sys.stdout).isatty()
-    return Console(stderr=stderr, highlight=False, soft_wrap=not terminal)
+    width = None if terminal else PIPED_COLUMNS
+    return Console(stderr=stderr, highlight=False, soft_wrap=not terminal, width=width)

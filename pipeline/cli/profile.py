@@ -73,8 +73,7 @@ def _tree(record: Mapping[str, Any]) -> Tree:
 
     from .records import instant
 
-    seen = f"seen {instant(record['first_seen'])} to {instant(record['last_seen'])} UTC"
-    tree = Tree(f"[bold cyan]{escape(record['profile_id'])}[/]  [dim]{seen}[/]")
+    tree = Tree(f"[bold cyan]{escape(record['profile_id'])}[/]")
     sections: list[tuple[str, list[str]]] = [
         ("identifiers", [f"{entry['type']}:{entry['value']}" for entry in record["identifiers"]]),
         ("traits", [f"{name}: {value}" for name, value in sorted(record["traits"].items())]),
@@ -85,6 +84,7 @@ def _tree(record: Mapping[str, Any]) -> Tree:
             for name, entry in sorted(record["memberships"].items())
         ]),
         ("merged from", list(record["aliases"])),
+        ("seen (UTC)", [f"first {instant(record['first_seen'])}", f"last {instant(record['last_seen'])}"]),
     ]  # fmt: skip
     for title, lines in sections:
         if lines:

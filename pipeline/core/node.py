@@ -160,11 +160,12 @@ class Component:
         self.dirty_pages: set[int] = set()
 
     def add_identifier(self, identifier: str) -> None:
-        """Take an identifier in; it gets a place on the last page."""
+        """Take an identifier in; it gets a place on the last page, which is marked for writing: it has grown."""
         if len(self.pages[-1]) >= PAGE_FACETS:
             self.pages.append([])
         self.pages[-1].append(identifier)
-        self.identifiers[identifier] = len(self.pages) - 1
+        page = self.identifiers[identifier] = len(self.pages) - 1
+        self.dirty_pages.add(page)
 
     def remove_identifier(self, identifier: str) -> None:
         """Give an identifier up that turned out not to link. It has no facet here."""

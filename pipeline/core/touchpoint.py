@@ -19,7 +19,7 @@ from .policy import Policy
 from .touch import Touch
 
 TOUCHPOINT_BYTES_MAX: Final = 256 * 1024
-"""A larger value is too large, whatever it holds."""
+"""The contract's limit: a larger value is too large, whatever it holds."""
 EVENT_ID_CHARS_MAX: Final = 200
 TYPE_CHARS_MAX: Final = 100
 IDENTIFIERS_MAX: Final = 50
@@ -49,20 +49,27 @@ class TouchpointReader:
     configured, or their value is blocked or invalid. They only grow; the caller may set them back.
     """
 
-    def __init__(self, policy: Policy, sources: Collection[str], avro_decode: AvroDecode) -> None:
-        """`sources`: all registered sources."""
+    def __init__(
+        self,
+        policy: Policy,
+        sources: Collection[str],
+        avro_decode: AvroDecode,
+        bytes_max: int = TOUCHPOINT_BYTES_MAX,
+    ) -> None:
+        """`sources`: all registered sources. `bytes_max`: a larger value is rejected unread."""
         self.left_out_unknown = 0
         self.left_out_unusable = 0
         self._types = Normaliser(policy).types
         self._sources = frozenset(sources)
         self._avro_decode = avro_decode
+        self._bytes_max = bytes_max
 
     def read(self, value: bytes | None, now_ms: int) -> Touch | Rejection:
         """Judge the value of one record. `now_ms`: the clock that event times are held against."""
         if not value:
             return Rejection(Reason.MALFORMED_JSON, detail="the value is empty")
-        if len(value) > TOUCHPOINT_BYTES_MAX:
-            return Rejection(Reason.TOO_LARGE, detail=f"{len(value)} bytes, at most {TOUCHPOINT_BYTES_MAX}")
+        if len(value) > self._bytes_max:
+            return Rejection(Reason.TOO_LARGE, detail=f"{len(value)} bytes, at most {self._bytes_max}")
         record = self._avro_decode(value) if value[0] == _AVRO else _read_other(value)
         return record if isinstance(record, Rejection) else self.judge(record, now_ms)
 

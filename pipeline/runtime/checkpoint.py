@@ -20,6 +20,7 @@ from ..core.outbox import Outbox
 from ..settings import Settings
 from ..topics import INTERNAL_BYTES_MAX, REJECTED_BYTES_MAX, Topics
 from ..wire.records import encode_membership_change, encode_profile_alias
+from .crashpoints import reach
 from .snapshots import profile_value, review_value
 
 TRANSACTION_TIMEOUT_MS: Final = 60_000
@@ -135,6 +136,7 @@ class Checkpoint:
             for topic, offset in next_offsets.items()
         ]
         self._insist(self._producer.send_offsets_to_transaction, offsets, self._group)
+        reach("transaction.offsets")
         self._insist(self._producer.commit_transaction)
 
     def abort(self) -> None:

@@ -29,6 +29,7 @@ from ..core.segments.parse import definition_from_json
 from ..core.touch import EVENT_HASH, decode_touch
 from ..settings import Settings
 from .control import Control
+from .crashpoints import reach
 from .store import DEFINITION_KEY, MEMBERS_KEY, Store, history_key, touch_offset
 
 WORK_KEY: Final = DEFINITION_KEY + b"\x00work"  # ids are kebab-case, so no segment is called so
@@ -120,6 +121,7 @@ class Definitions:
         work.fill_end = touches_next if work.fill else 0
         self._flushed = False
         self._save(work)
+        reach("definitions.taken")
 
     def _differs(self, definition: Definition) -> bool:
         before = self.applied.get(definition.id)
@@ -143,6 +145,7 @@ class Definitions:
                 self._flushed = True
             self._scan(now_ms)
         self._save(work)
+        reach("definitions.step")
 
     # -- fill ------------------------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from ..settings import Settings
 from ..topics import REJECTED_BYTES_MAX, Topics
 from ..wire.avro import TouchpointDecoder
 from . import metrics
+from .crashpoints import reach
 
 SLICE_RECORDS: Final = 250  # records handled before the loop may turn to others: about 5 ms
 OUTSTANDING_MAX: Final = 200_000  # records handed to the producer and not yet acknowledged
@@ -118,7 +119,9 @@ class Intake:
 
     async def flush(self) -> None:
         """Wait until the broker has everything. Raises when it does not: offsets must not be committed then."""
+        reach("intake.before_flush")
         left = await asyncio.to_thread(self._producer.flush, FLUSH_TIMEOUT_S)
         self._check()
         if left:
             raise Retryable("the broker does not acknowledge touches", outstanding=left)
+        reach("intake.after_flush")

@@ -16,6 +16,7 @@ from ..core.errors import ConfigError, Retryable
 from ..core.touch import EVENT_HASH
 from ..settings import Settings
 from . import metrics
+from .crashpoints import reach
 from .store import WRITE_RECORDS_MAX, Position, Store, history_key, pack_seen
 
 POLL_S: Final = 1.0
@@ -102,6 +103,7 @@ def restore(
         position.at_ms = max(position.at_ms, records[-1].timestamp()[1])
         store.restore(latest.items(), position)
         on_progress(len(records))
+        reach("restore.state")
     if position.touches_next >= touches_next:
         return
     for records in read_log(settings, touches, partition, position.touches_next):
@@ -117,6 +119,7 @@ def restore(
         position.touches_next = min(records[-1].offset() + 1, touches_next)
         store.restore_history(seen, position)
         on_progress(len(records))
+        reach("restore.history")
         if position.touches_next >= touches_next:
             break
     metrics.RESTORE_REMAINING.labels(partition).set(0)

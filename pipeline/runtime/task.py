@@ -33,6 +33,7 @@ from ..topics import Topics
 from . import metrics
 from .checkpoint import Checkpoint, Fenced, MustAbort, committed_offsets, partition_of
 from .control import Control
+from .crashpoints import reach
 from .definitions import Definitions
 from .inbox import Inbox, Stretch
 from .measures import Measures
@@ -161,6 +162,7 @@ class Task:
         started = time.monotonic()
         self.checkpoint = Checkpoint(settings, topics, partition, env.partitions, env.policy.version)
         self.checkpoint.fence()
+        reach("task.fenced")
         offsets = committed_offsets(settings, (topics.touches, topics.mail), partition)
         incarnation = topic_id(settings, topics.state)
         path = env.data_dir / f"partition-{partition}"
@@ -373,11 +375,15 @@ class Task:
             self._applied(work, records)
             return
         started = time.monotonic()
+        reach("batch.computed")
         self.checkpoint.begin()
+        reach("transaction.begun")
         self.checkpoint.write(records, work.outbox)
         for value, key, headers in rejections:
             self.checkpoint.reject(value, key, headers)
+        reach("transaction.written")
         await self._in_thread(self.checkpoint.commit, work.next_offsets, note)
+        reach("transaction.committed")
         metrics.COMMIT_SECONDS.observe(time.monotonic() - started)
         self._note = note
         self._offsets = work.next_offsets
@@ -393,6 +399,7 @@ class Task:
             store.set_timer(due_ms, root)
         if work.fired:
             metrics.TIMERS.inc(len(work.fired))
+        reach("batch.applied")
         self._maybe_flush()
 
     def _make_note(self) -> str:
@@ -427,7 +434,9 @@ class Task:
         self._flush = asyncio.ensure_future(self._flush_beside(position))
 
     async def _flush_beside(self, position: Position) -> None:
+        reach("flush.begun")
         await self._in_thread(self.store.flush, position)
+        reach("flush.written")
         self.store.end_flush()
         self.measures.flushed(self.store)
 

@@ -7,7 +7,9 @@ is the task's. An unexpected error ends the process before anything is committed
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
+import signal
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -38,11 +40,16 @@ EXIT_FATAL: Final = 3
 BLOCK_CACHE_BYTES: Final = 48 * 1024 * 1024
 SWITCH_INTERVAL_S: Final = 0.001  # a thread back from the broker gets the interpreter soon; see docs/architecture.md
 LAG_EVERY_S: Final = 1.0
+GARBAGE_EVERY_S: Final = 2.0
+"""Young objects are looked at for cycles so often, and old ones no more: the collector's own full passes over
+the cached nodes took half of the worker's time (docs/benchmarks.md). Cycles of a partition die with it, see `_live`.
+"""
 STOP_TIMEOUT_S: Final = 30.0
 
 
 def run(settings: Settings) -> int:
     """Run one worker until SIGTERM, SIGINT or a fatal error. Returns the exit code: 0 clean, 3 fatal."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_CLEAN))  # Until Faust installs its own handler.
     configure_logs(settings)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     policy = load_policy(settings)
@@ -159,6 +166,11 @@ class Worker:
             self._definitions_changed()
             await serve(self.health, settings.web_host, settings.web_port)
 
+        @app.timer(GARBAGE_EVERY_S)
+        async def garbage() -> None:
+            gc.collect(0)
+            gc.freeze()
+
         @app.timer(LAG_EVERY_S)
         async def lag() -> None:
             self._measure_lag()
@@ -192,6 +204,8 @@ class Worker:
         """One life of a partition here. The one before must have closed its files."""
         if before is not None:
             await asyncio.wait([before])
+            gc.unfreeze()
+            gc.collect()
         try:
             await asyncio.to_thread(self.control.wait)
             await task.run()
@@ -268,8 +282,9 @@ class Worker:
         """Run Faust's worker: event loop, signals, orderly shutdown."""
         import uvloop
 
+        gc.disable()
         asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
-        worker = self.app.Worker(loglevel=self.settings.log_level, redirect_stdouts=False, quiet=True)
+        worker = self.app.Worker(loglevel=self.settings.log_level, redirect_stdouts=False, quiet=True, override_logging=False)
         try:
             worker.execute_from_commandline()
         except SystemExit as end:

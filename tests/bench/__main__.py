@@ -1,17 +1,23 @@
-"""`python -m tests.bench [profile]`: start a broker, measure, print. Options: docs/benchmarks.md."""
+"""The benchmarks: `python -m tests.bench [measure|profile|profile-worker]`. Options: docs/benchmarks.md.
+
+`measure` starts a broker, runs every system and prints a table; `profile` and `profile-worker` say where the
+CPU of Elo goes.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Final
 
-from pipeline.broker import EmbeddedBroker
+from pipeline.broker import KAFKA_VERSION, EmbeddedBroker
 from pipeline.broker.progress import OnStream
 from pipeline.topics import Topics
 
@@ -19,6 +25,7 @@ from . import elo, streams
 from .cluster import Cluster
 from .elo_worker import EloWorker
 from .generator import Record, touchpoints
+from .hotpath import run_hotpath
 from .latency import LatencyRun
 from .load import load
 from .options import BUILD, Options, read_options
@@ -157,6 +164,7 @@ def measure(options: Options) -> int:
         options = options.without("kafka-streams")
     if "kafka-streams" in options.systems:
         streams.build_job()
+    _say(f"{os.cpu_count()} cores, Python {platform.python_version()}, Kafka {KAFKA_VERSION}")
     with _workplace() as (broker, work):
         rows = Benchmarks(options, broker, work).run()
     print(f"\n{format_table(rows)}\n\nKept in {options.results}")
@@ -164,6 +172,14 @@ def measure(options: Options) -> int:
 
 
 def profile(options: Options) -> int:
+    """Print what each stage of a touchpoint costs in this process, without Kafka; then by function."""
+    BUILD.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=BUILD) as work:
+        run_hotpath(options, Path(work))
+    return 0
+
+
+def profile_worker(options: Options) -> int:
     """Run the throughput job of Elo once more under the sampler and print where the CPU went."""
     report = BUILD.resolve() / "bench-profile.txt"
     topics = Topics("profile.")
@@ -193,13 +209,16 @@ def _workplace() -> Iterator[tuple[EmbeddedBroker, Path]]:
         shutil.rmtree(work, ignore_errors=True)
 
 
+COMMANDS: Final = {"measure": measure, "profile": profile, "profile-worker": profile_worker}
+
+
 def main(arguments: list[str]) -> int:
-    """Run `python -m tests.bench [profile]`."""
-    if arguments not in ([], ["profile"]):
-        raise SystemExit("bench: write `python -m tests.bench` or `python -m tests.bench profile`")
-    options = read_options(os.environ)
-    return profile(options) if arguments else measure(options)
+    """Run one of the commands, by default `measure`."""
+    [name] = arguments or ["measure"]
+    if name not in COMMANDS:
+        raise SystemExit(f"bench: {name!r} is not known, write one of: {' '.join(COMMANDS)}")
+    return COMMANDS[name](read_options(os.environ))
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:2]))

@@ -31,7 +31,10 @@ class Cluster:
 
     def __init__(self, bootstrap: str) -> None:
         self.bootstrap = bootstrap
-        self._base = {"bootstrap.servers": bootstrap, "log_level": ONLY_CRITICAL}
+        self._base: dict[str, str | int | float | bool] = {
+            "bootstrap.servers": bootstrap,
+            "log_level": ONLY_CRITICAL,
+        }
         self._admin = AdminClient(self._base)
 
     def create(self, topics: Topics, partitions: int) -> None:

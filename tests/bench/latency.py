@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import threading
 import time
@@ -120,6 +121,8 @@ class LatencyRun:
         self, cluster: Cluster, output: str, pid: int, broker_pid: int, is_done: Callable[[], bool]
     ) -> LatencyResult:
         """Send the load while the system `pid` runs; watch its topic `output` until `is_done` or too late."""
+        gc.collect()
+        gc.disable()  # a pause of the harness would be taken for one of the system
         watcher = Watcher(cluster, output)
         meter = Meter(system=pid, broker=broker_pid)
         samples: list[Sample] = []
@@ -135,6 +138,7 @@ class LatencyRun:
         held = done and time.time() - samples[1].at < HELD_S
         time.sleep(1.5)  # what was committed last is on its way to the watcher
         seen = watcher.stop()
+        gc.enable()
         return LatencyResult(
             self.options, self.n, paced, seen, samples[0].at, usage(samples[0], samples[1]), held
         )

@@ -2,8 +2,8 @@
 
     python -m tests.bench.sampler REPORT MODULE [ARGUMENT…]
 
-A signal comes after each millisecond of CPU time that the process has used, whichever thread used it. A
-sample in which the main thread waits was therefore earned by other threads: Kafka clients, commits, RocksDB.
+A signal comes each time that the process has used some more CPU, whichever thread used it. A sample in which
+the main thread waits was therefore earned by other threads: Kafka clients, commits, RocksDB.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Final
 
-PERIOD_S: Final = 0.001
+PERIOD_S: Final = 0.004  # of CPU; timers of this kind are not finer than the kernel's tick
 SHOWN: Final = 40
+EVERYTHING: Final = 0.9  # what is on the stack more often only starts the rest
+IMPORT: Final = "<frozen importlib._bootstrap>"
 ROOT: Final = Path.cwd()
 
 
@@ -39,22 +41,26 @@ class Sampler:
         signal.setitimer(signal.ITIMER_PROF, 0)
 
     def _take(self, _signal: int, frame: FrameType | None) -> None:
-        self.samples += 1
-        if frame is not None:
-            self._lines[frame.f_code, frame.f_lineno] += 1
+        line = (frame.f_code, frame.f_lineno) if frame else None
         on_stack = set()
         while frame is not None:
             on_stack.add((frame.f_code, frame.f_code.co_firstlineno))
+            if frame.f_code.co_filename == IMPORT:
+                return  # still starting
             frame = frame.f_back
+        self.samples += 1
         self._functions.update(on_stack)
+        if line:
+            self._lines[line] += 1
 
     def report(self) -> str:
         """The lines that took most, then the functions that took most together with what they call."""
         total = max(1, self.samples)
-        parts = [f"{self.samples} samples, one a millisecond of CPU"]
+        parts = [f"{self.samples} samples, one for each {PERIOD_S * 1000:g} ms of CPU, imports left out"]
         for title, counts in (("by line", self._lines), ("by function, with what it calls", self._functions)):
+            shares = [(count / total, _name(*place)) for place, count in counts.most_common()]
             parts.append(f"\n{title}:")
-            parts += [f"{count / total:7.1%}  {_name(*place)}" for place, count in counts.most_common(SHOWN)]
+            parts += [f"{share:7.1%}  {name}" for share, name in shares if share < EVERYTHING][:SHOWN]
         return "\n".join(parts) + "\n"
 
 

@@ -24,7 +24,7 @@ from pipeline.broker import BrokerError, EmbeddedBroker
 from pipeline.broker.process import free_ports
 from pipeline.topics import INPUT_BYTES_MAX
 
-WAIT_S = 60
+WAIT_S = 120  # at most; seconds are usual
 
 
 def elo_broker(*arguments: str) -> subprocess.Popen[str]:

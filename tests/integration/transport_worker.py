@@ -45,7 +45,7 @@ class Settings:
     commit_interval: float = 0.3
     forget_every: int = 0  # the agent throws away every n-th batch, as Faust may
     raise_at: int = -1  # the agent raises when it sees this offset
-    pause: list[int] = field(default_factory=list)  # partitions paused from the start, until 3 s after it
+    pause: list[int] = field(default_factory=list)  # partitions paused until the gate opens
     gate: str = ""  # before_commit waits until this file exists
     stop_flow_every: float = 0.0  # stop and resume Faust's flow this often
 
@@ -62,8 +62,12 @@ def log(kind: str, **what: Any) -> None:
 def describe(batch: Batch) -> dict[str, Any]:
     """Return what a test wants to know about a batch."""
     return {
-        "topic": batch.topic, "partition": batch.partition, "start": batch.position_start, "end": batch.position_end,
-        "offsets": [record.offset() for record in batch.records], "ended": batch.end_of_partition,
+        "topic": batch.topic,
+        "partition": batch.partition,
+        "start": batch.position_start,
+        "end": batch.position_end,
+        "offsets": [record.offset() for record in batch.records],
+        "ended": batch.end_of_partition,
     }
 
 
@@ -80,10 +84,14 @@ class Task:
         return TP(topic, self.partition)
 
     def open(self) -> None:
-        self.producer = ck.Producer({
-            "bootstrap.servers": SETTINGS.bootstrap, "transactional.id": f"{SETTINGS.group}-{self.partition}",
-            "retry.backoff.ms": 5, "linger.ms": 0,
-        })
+        self.producer = ck.Producer(
+            {
+                "bootstrap.servers": SETTINGS.bootstrap,
+                "transactional.id": f"{SETTINGS.group}-{self.partition}",
+                "retry.backoff.ms": 5,
+                "linger.ms": 0,
+            }
+        )
         self.producer.init_transactions(30)
         reader = ck.Consumer({"bootstrap.servers": SETTINGS.bootstrap, "group.id": SETTINGS.group})
         self.meta = reader.consumer_group_metadata()
@@ -111,7 +119,13 @@ class Task:
         chain = self.chains[batch.topic]
         link = chain.check(batch)
         if link is Link.GAP:
-            log("gap", topic=batch.topic, partition=self.partition, expected=chain.position, start=batch.position_start)
+            log(
+                "gap",
+                topic=batch.topic,
+                partition=self.partition,
+                expected=chain.position,
+                start=batch.position_start,
+            )
             chain.epoch = consumer.rewind(self.tp(batch.topic), chain.position)
         if link is not Link.FITS:
             return
@@ -127,7 +141,9 @@ class Task:
         self.producer.produce(SETTINGS.out, json.dumps([batch.topic, batch.partition, offsets]).encode())
         if batch.topic == SETTINGS.lead:
             for offset in offsets[::7]:
-                self.producer.produce(SETTINGS.mail, str(offset).encode(), partition=(self.partition + offset) % 8)
+                self.producer.produce(
+                    SETTINGS.mail, str(offset).encode(), partition=(self.partition + offset) % 8
+                )
         part = ck.TopicPartition(batch.topic, batch.partition, batch.position_end)
         self.producer.send_offsets_to_transaction([part], self.meta)
         self.producer.commit_transaction(30)
@@ -165,18 +181,26 @@ async def before_commit() -> None:
 tasks_mode = SETTINGS.mode == "tasks"
 mine = frozenset({SETTINGS.lead, SETTINGS.mail}) if tasks_mode else frozenset()
 app = create_app(
-    SETTINGS.name, SETTINGS.bootstrap,
+    SETTINGS.name,
+    SETTINGS.bootstrap,
     TransportOptions(
-        group_id=SETTINGS.group, consumer_config={"session.timeout.ms": 3000, "heartbeat.interval.ms": 500,
-                                                  **SETTINGS.config},
-        follows={SETTINGS.mail: SETTINGS.lead} if tasks_mode else {}, own_offsets=mine, held=mine,
-        before_commit=before_commit, on_assigned=on_assigned, on_revoked=on_revoked,
-        records_max=SETTINGS.records_max, backlog_records_max=SETTINGS.backlog_records_max,
+        group_id=SETTINGS.group,
+        consumer_config={"session.timeout.ms": 6000, "heartbeat.interval.ms": 500, **SETTINGS.config},
+        follows={SETTINGS.mail: SETTINGS.lead} if tasks_mode else {},
+        own_offsets=mine,
+        held=mine,
+        before_commit=before_commit,
+        on_assigned=on_assigned,
+        on_revoked=on_revoked,
+        records_max=SETTINGS.records_max,
+        backlog_records_max=SETTINGS.backlog_records_max,
     ),
-    datadir=SETTINGS.datadir, broker_commit_interval=SETTINGS.commit_interval,
+    datadir=SETTINGS.datadir,
+    broker_commit_interval=SETTINGS.commit_interval,
 )
 
 if SETTINGS.plain:
+
     @app.agent(batch_topic(app, SETTINGS.plain))
     async def plain(stream: Any) -> None:
         """Log each batch, then finish it."""
@@ -188,7 +212,9 @@ if SETTINGS.plain:
                 await asyncio.sleep(SETTINGS.agent_sleep)
             log("done", topic=batch.topic, partition=batch.partition, end=batch.position_end)
 
+
 if tasks_mode:
+
     @app.agent(batch_topic(app, [SETTINGS.lead, SETTINGS.mail]))
     async def resolver(stream: Any) -> None:
         """Pass each batch to its task; forget some, as Faust may do."""
@@ -208,20 +234,29 @@ if tasks_mode:
 
 @app.task
 async def report() -> None:
-    """Log the counters twice a second; resume what is paused after three; shake the flow if asked to."""
-    started, shaken = time.time(), time.time()
+    """Log the counters; resume what is paused when the gate opens; shake the flow if asked to."""
+    shaken = time.time()
     consumer = consumer_of(app)
     while True:
         await asyncio.sleep(0.1)
         now = time.time()
         stats = consumer.stats
-        log("stats", records=stats.records, batches=stats.batches, batches_put_back=stats.batches_put_back,
-            records_put_back=stats.records_put_back, rebalances=stats.rebalances, rewinds=stats.rewinds,
-            throttles=stats.throttles, commits=stats.commits, polls=stats.polls,
+        log(
+            "stats",
+            records=stats.records,
+            batches=stats.batches,
+            batches_put_back=stats.batches_put_back,
+            records_put_back=stats.records_put_back,
+            rebalances=stats.rebalances,
+            rewinds=stats.rewinds,
+            throttles=stats.throttles,
+            commits=stats.commits,
+            polls=stats.polls,
             backlog={f"{tp.topic}/{tp.partition}": consumer.backlog(tp) for tp in consumer.assignment()},
             ended=[list(tp) for tp in consumer.assignment() if consumer.caught_up(tp) is not None],
-            lag={f"{tp.topic}/{tp.partition}": consumer.lag(tp) for tp in consumer.assignment()})
-        if SETTINGS.pause and now - started > 3:
+            lag={f"{tp.topic}/{tp.partition}": consumer.lag(tp) for tp in consumer.assignment()},
+        )
+        if SETTINGS.pause and os.path.exists(SETTINGS.gate):
             for tp in consumer.assignment():
                 consumer.resume(tp)
         if SETTINGS.stop_flow_every and now - shaken > SETTINGS.stop_flow_every and not app.rebalancing:

@@ -94,7 +94,7 @@ def start(owner_pid: int, *, shared: bool) -> Kafka:
     if chosen == "container":
         try:
             return start_container(shared=shared)
-        except Exception as error:  # noqa: BLE001  the engine may answer and still have no image, network or room
+        except Exception as error:  # noqa: BLE001  the engine may answer and still have no image or network
             why = f" (the container failed: {type(error).__name__})"
     broker = EmbeddedBroker(
         Path(tempfile.mkdtemp(prefix="elo-kafka-")), owner_pid=owner_pid, report=OnStream()

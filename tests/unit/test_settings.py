@@ -9,6 +9,8 @@ import pytest
 from pipeline.core.errors import ConfigError
 from pipeline.settings import Settings, load_policy, load_settings, render_settings_table
 
+PREFIX_RULE = "use letters, digits, `.`, `_` and `-`, at most 100"
+
 
 @pytest.fixture(autouse=True)
 def no_settings_around(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,11 +76,11 @@ def test_sources_come_between_commas_and_once_each(monkeypatch: pytest.MonkeyPat
         ("WEB_PORT", "http", "ELO_WEB_PORT: write a whole number, not 'http'"),
         ("WEB_PORT", "70000", "ELO_WEB_PORT: write a number of at most 65535, not '70000'"),
         ("PARTITIONS", "0", "ELO_PARTITIONS: write a number of at least 1, not '0'"),
-        ("LINGER_MS", "soon", "ELO_LINGER_MS: 'soon' is not a duration, write for example 90s, 15m, 24h or 7d"),
+        ("LINGER_MS", "q", "ELO_LINGER_MS: 'q' is not a duration, write for example 90s, 15m, 24h or 7d"),
         ("LOG_FORMAT", "xml", "ELO_LOG_FORMAT: write 'text' or 'json', not 'xml'"),
         ("SOURCES", "Web", "ELO_SOURCES: 'Web' is not a source, write lower-case letters, digits and _"),
         ("BOOTSTRAP", "a b", "ELO_BOOTSTRAP: write host:port, not 'a b'"),
-        ("TOPIC_PREFIX", "a/b", "ELO_TOPIC_PREFIX: use letters, digits, `.`, `_` and `-`, at most 100, not 'a/b'"),
+        ("TOPIC_PREFIX", "/", f"ELO_TOPIC_PREFIX: {PREFIX_RULE}, not '/'"),
         ("KAFKA", "group.id=mine", "ELO_KAFKA: group.id is set by Elo itself, remove it"),
         ("KAFKA", "acks", "ELO_KAFKA: write a JSON object or name=value pairs between commas"),
         ("KAFKA", "{broken", "ELO_KAFKA: write a JSON object or name=value pairs between commas"),

@@ -13,7 +13,7 @@ from pipeline.core.errors import Reason, Rejection
 from pipeline.core.segments.parse import parse_definitions
 from pipeline.core.touchpoint import TouchpointReader
 from pipeline.settings import load_policy, load_settings
-from pipeline.topics import SOURCES, TOUCHPOINT_BYTES_MAX
+from pipeline.topics import SOURCES
 from pipeline.wire.avro import TouchpointDecoder
 from pipeline.wire.registry import default_registry
 from tests.bench import generator
@@ -80,7 +80,7 @@ def test_no_two_people_share_an_identifier_and_nobody_exceeds_a_limit() -> None:
 
 def test_the_intake_reads_every_touchpoint_as_the_oracle_does() -> None:
     policy = load_policy(load_settings())
-    reader = TouchpointReader(policy, SOURCES, TouchpointDecoder(), TOUCHPOINT_BYTES_MAX)
+    reader = TouchpointReader(policy, SOURCES, TouchpointDecoder())
     for event in generator.touchpoints(5_000, 7, END_MS):
         touch = reader.read(encode(event.record), now_ms=END_MS)
         expected = clean_identifiers(event.record)

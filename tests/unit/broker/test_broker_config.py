@@ -52,7 +52,9 @@ def test_the_log_of_the_broker_is_bounded() -> None:
 
 
 def test_the_command_line_carries_the_argument_by_which_the_jvm_is_known_again() -> None:
-    command = config.java_command(Path("/j/java"), Path("/jars"), Path("/data/a b"), "kafka.Kafka", "x")
+    command = config.java_command(
+        Path("/j/java"), ("-Xshare:auto",), Path("/jars"), Path("/data/a b"), "kafka.Kafka", "x"
+    )
     assert command[0] == "/j/java"
     assert "-Delo.broker=/data/a b" in command
     assert command[-4:] == ["-cp", "/jars/*", "kafka.Kafka", "x"]

@@ -15,9 +15,9 @@ from pipeline.wire.avro import encode_record
 
 ANA = {"type": "email", "value": "ana@example.com"}
 CHANGE = {
-    "change_id": "c1", "profile_id": "p1", "segment_id": "in-madrid", "segment_version": 2, "change": "entered",
-    "sequence": 3, "occurred_at": 1_760_000_000_123, "decided_at": 1_760_000_000_200, "cause": "event",
-    "event_ids": ["e1"], "backfill": False, "identifiers": [ANA],
+    "change_id": "c1", "profile_id": "p1", "segment_id": "in-madrid", "segment_version": 2,
+    "change": "entered", "sequence": 3, "occurred_at": 1_760_000_000_123, "decided_at": 1_760_000_000_200,
+    "cause": "event", "event_ids": ["e1"], "backfill": False, "identifiers": [ANA],
 }  # fmt: skip
 PROFILE = {
     "profile_id": "p1", "identifiers": [ANA], "traits": '{"city":"Madrid"}', "counters": {"page_viewed": 3},
@@ -97,8 +97,9 @@ def test_a_rejected_touchpoint_shows_reason_origin_and_its_bytes() -> None:
     ]  # fmt: skip
     document, line = shown("rejected", Record(b"\xff{}", headers=headers))
     assert document == {
-        "reason": "missing_field", "field": "event_id", "detail": "[b]is missing[/b]", "topic": "touchpoints.web",
-        "partition": 3, "offset": 12, "value_base64": b64encode(b"\xff{}").decode(),
+        "reason": "missing_field", "field": "event_id", "detail": "[b]is missing[/b]",
+        "topic": "touchpoints.web", "partition": 3, "offset": 12,
+        "value_base64": b64encode(b"\xff{}").decode(),
     }  # fmt: skip
     assert line == "missing_field event_id [b]is missing[/b] touchpoints.web[3] offset 12"
 

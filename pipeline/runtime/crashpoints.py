@@ -1,0 +1,59 @@
+"""Named points at which a test may kill the worker as the kernel would: no handler runs, nothing is flushed.
+
+`ELO_CRASH_AT=name` kills at the first time that the point is reached, `ELO_CRASH_AT=name:7` at the seventh.
+They stand at every commit boundary, once per batch and never once per record. tests/faults/test_crash_points.py
+walks all of them.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Final
+
+VARIABLE: Final = "ELO_CRASH_AT"
+POINTS: Final = (
+    "intake.before_flush",  # touches are with the producer, maybe not with the broker
+    "intake.after_flush",  # the broker has them, the offsets of the touchpoints are not committed
+    "task.fenced",  # the old owner is out, nothing was read
+    "restore.state",  # part of the changelog is on disk
+    "restore.history",  # part of the de-dup table is on disk
+    "definitions.taken",  # new definitions are in use in memory only
+    "definitions.step",  # one step of a back-fill is computed
+    "batch.computed",  # everything is decided, no transaction is open
+    "transaction.begun",  # a transaction is open and empty
+    "transaction.written",  # its records are on their way
+    "transaction.offsets",  # it holds the offsets too
+    "transaction.committed",  # it is committed, memory does not know yet
+    "batch.applied",  # memory knows, the disk does not
+    "flush.begun",  # what goes to disk was set aside
+    "flush.written",  # it is on disk
+)
+"""In the order of a worker's life."""
+
+
+def _parse(wanted: str) -> tuple[str, int]:
+    name, _, count = wanted.partition(":")
+    if name not in POINTS:
+        raise ValueError(f"{VARIABLE}: {name!r} is not a crash point")
+    return name, int(count or 1)
+
+
+_armed: tuple[str, int] | None = _parse(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None
+
+
+def reach(name: str) -> None:
+    """Say that the worker is at the point `name`. Ends the process there if the environment asks for it."""
+    if _armed is not None:
+        _count_down(name)
+
+
+def _count_down(name: str) -> None:
+    global _armed  # noqa: PLW0603  read once per batch, written by tests only
+    assert _armed is not None
+    wanted, left = _armed
+    if name != wanted:
+        return
+    if left <= 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    _armed = wanted, left - 1

@@ -1,0 +1,39 @@
+"""Laws of the resolver over generated histories: no order, split, repetition, delay or crash changes the result."""
+
+from __future__ import annotations
+
+import os
+import random
+from typing import Final
+
+import pytest
+
+from pipeline.core.segments.parse import definition_from_json
+from tests.support.histories import policy_of, random_touches, shuffled_with_repetitions
+from tests.support.laws import check_outputs, check_profiles
+from tests.support.memory import Chaos, Cluster
+from tests.support.segment_cases import HOUR_MS, START_MS, random_definition
+
+SEEDS: Final = int(os.environ.get("ELO_TEST_SEEDS", "100"))
+"""How many histories each law is tried on; raise it for a soak."""
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_any_order_split_repetition_and_partitioning_gives_the_profiles_of_the_oracle(seed: int) -> None:
+    rng = random.Random(seed)
+    touches = random_touches(rng, rng.randrange(5, 60), mixed=rng.choice([0.0, 0.15, 0.4]))
+    definitions = [random_definition(rng, number) for number in range(6)]
+    cluster = Cluster(
+        policy_of(moves=rng.random() < 0.3), map(definition_from_json, definitions), seed=seed,
+        size=rng.choice([1, 2, 3, 16]), start_ms=START_MS + 6 * HOUR_MS,
+        chaos=Chaos(batch_max=rng.choice([1, 3, 20]), forget=rng.choice([0, 0.5, 1]), crash=rng.choice([0, 0.2]),
+                    delay_ms=rng.choice([0, 20, 2_000]), causal=rng.random() < 0.6),
+    )  # fmt: skip
+    for touch in shuffled_with_repetitions(rng, touches):
+        cluster.accept(touch)
+        cluster.run(rng.randrange(4))
+        if rng.random() < 0.3:
+            cluster.now_ms += rng.choice([1, 30, 400, HOUR_MS // 3])
+    cluster.advance(max(cluster.now_ms, START_MS + rng.randrange(6, 18) * HOUR_MS))
+    check_profiles(cluster, touches, definitions)
+    check_outputs(cluster)

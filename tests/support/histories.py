@@ -1,0 +1,107 @@
+"""Generated histories: people with their devices and addresses, some of them shared, some in conflict."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pipeline.core.policy import Policy, parse_policy
+from pipeline.core.touch import Touch
+from tests.support.segment_cases import CATEGORIES, CITIES, EVENTS, HOUR_MS, PURPOSES, START_MS
+
+IDENTIFIERS: Final[dict[str, Any]] = {
+    "user_id": {"limit": 1},
+    "cpf": {"limit": 1, "normalise": "cpf"},
+    "email": {"limit": 2, "normalise": "email", "shared_after": 3},
+    "phone": {"limit": 2, "normalise": "phone"},
+    "device_id": {"limit": 3, "on_conflict": "keep", "shared_after": 4},
+    "anonymous_id": {"limit": 4},
+}
+"""Limits so low that they are met all the time."""
+SURVIVORSHIP: Final = {"plan": "first", "likes": "union", "shop": "most_frequent"}
+
+
+def policy_of(*, moves: bool = False, **changes: Any) -> Policy:
+    """A policy for histories. `moves`: devices go to whoever logged in last."""
+    identifiers = {name: dict(rule) for name, rule in IDENTIFIERS.items()}
+    if moves:
+        identifiers["device_id"]["on_conflict"] = "move"
+        identifiers["phone"]["on_conflict"] = "move"
+    document = {"identifiers": identifiers, "traits": SURVIVORSHIP, "anonymous_retention": "90d"}
+    return parse_policy(document | changes)
+
+
+@dataclass(slots=True)
+class World:
+    """Who there is. `mixed`: how often somebody uses what belongs to another."""
+
+    rng: random.Random
+    people: int = 4
+    mixed: float = 0.15
+    owned: list[dict[str, list[str]]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for person in range(self.people):
+            self.owned.append({
+                "user_id": [f"user_id:u{person}"],
+                "cpf": [f"cpf:{person:011d}"] * self.rng.randrange(2),
+                "email": [f"email:p{person}.{at}@example.com" for at in range(self.rng.randrange(3))],
+                "phone": [f"phone:+55119{person:04d}000{at}" for at in range(self.rng.randrange(2))],
+                "device_id": [f"device_id:d{person}.{at}" for at in range(self.rng.randrange(1, 3))],
+                "anonymous_id": [f"anonymous_id:a{person}.{at}" for at in range(self.rng.randrange(1, 4))],
+            })  # fmt: skip
+        kiosk = ["email:kiosk@example.com", "device_id:kiosk"]
+        for owned in self.owned:
+            for identifier in kiosk:
+                if self.rng.random() < 0.5:
+                    owned[identifier.partition(":")[0]].append(identifier)
+
+    def identifiers(self) -> list[str]:
+        """The identifiers of one touch, strongest first; never two values of a type with limit 1."""
+        person = self.rng.randrange(self.people)
+        chosen = []
+        for kind in IDENTIFIERS:
+            owner = self.rng.randrange(self.people) if self.rng.random() < self.mixed else person
+            values = self.owned[owner][kind]
+            if values and self.rng.random() < 0.4:
+                most = 1 if IDENTIFIERS[kind]["limit"] == 1 or self.rng.random() < 0.9 else 2
+                chosen += sorted(self.rng.sample(values, k=min(most, len(values))))
+        return chosen or [self.rng.choice(self.owned[person]["anonymous_id"])]
+
+    def touch(self, number: int) -> Touch:
+        """One touch: event times within ten hours, on a grid, so that many of them are equal."""
+        rng = self.rng
+        traits = {
+            name: rng.choice(values)
+            for name, values in (
+                ("city", [*CITIES, None]), ("plan", ["free", "pro", 1, 1.0, True]),
+                ("likes", [["hats", "books"], "books", ["running shoes"]]), ("shop", ["A", "B", "C"]),
+                ("born", ["1990-01-31", None]), ("address", [[1], [1.0], {"a": 1, "b": [2]}, {"b": [2], "a": 1}]),
+            )
+            if rng.random() < 0.15
+        }  # fmt: skip
+        properties = {} if rng.random() < 0.3 else {"category": rng.choice(CATEGORIES), "price": rng.randrange(5)}
+        return Touch(
+            event_id=f"e{number}",
+            source=rng.choice(["web", "app", "crm"]),
+            type=rng.choice(EVENTS),
+            occurred_at=START_MS + rng.randrange(20) * HOUR_MS // 2 + rng.choice([0, 0, 1]),
+            identifiers=self.identifiers(),
+            traits=json.dumps(traits) if traits else rng.choice(["", "{}"]),
+            properties=json.dumps(properties) if properties else "{}",
+            consent={one: rng.random() < 0.7 for one in PURPOSES if rng.random() < 0.15},
+        )
+
+
+def random_touches(rng: random.Random, count: int, people: int = 4, mixed: float = 0.15) -> list[Touch]:
+    """`count` different touches in the order of generation, which is no order of time."""
+    world = World(rng, people, mixed)
+    return [world.touch(number) for number in range(count)]
+
+
+def shuffled_with_repetitions(rng: random.Random, touches: list[Touch], repeated: float = 0.2) -> list[Touch]:
+    """Another order of arrival, in which some touches come more than once."""
+    again = [touch for touch in touches if rng.random() < repeated]
+    return rng.sample(touches + again, k=len(touches) + len(again))

@@ -1,0 +1,71 @@
+"""`python -m tests.support.launch ARGUMENTS`: `elo` in a process that dies with the test, and may be sabotaged.
+
+`ELO_TEST_POISON=stage` makes touches whose event id begins with `poison` raise inside the program, at a stage:
+`intake` before anything else, `resolver` before the state is touched, `half-way` after half of the work was done,
+with messages already queued.
+`ELO_TEST_FILE_BYTES=n` forbids files above n bytes, as a full disk would.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+import sys
+from typing import Any
+
+PR_SET_PDEATHSIG = 1
+
+
+class Poison(Exception):
+    """What sabotaged code raises: nothing in the program knows it."""
+
+
+def die_with_parent() -> None:
+    """Linux only: the kernel kills this process when the thread that started it ends."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() == 1:
+            os._exit(1)
+
+
+def poison(stage: str) -> None:
+    """Make the program raise for poisonous touches."""
+    from pipeline.core import absorb, resolver, touchpoint
+
+    def raising(owner: Any, name: str, id_of: Any, *, after: bool) -> None:
+        method = getattr(owner, name)
+
+        def poisoned(*arguments: Any) -> Any:
+            result = method(*arguments) if after else None
+            if id_of(arguments).startswith("poison"):
+                raise Poison
+            return result if after else method(*arguments)
+
+        setattr(owner, name, poisoned)
+
+    if stage == "intake":
+        reader = touchpoint.TouchpointReader
+        raising(reader, "read", lambda a: "poison" if b'"poison' in (a[1] or b"") else "", after=False)
+    elif stage == "resolver":
+        raising(resolver.Resolver, "touch", lambda a: a[1].event_id, after=False)
+    else:
+        raising(absorb.Absorber, "_see_links", lambda a: a[4].event_id, after=True)
+
+
+def main() -> None:
+    """Prepare this process, then be `elo`."""
+    die_with_parent()
+    if stage := os.environ.get("ELO_TEST_POISON"):
+        poison(stage)
+    if limit := os.environ.get("ELO_TEST_FILE_BYTES"):
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write that is too long fails with EFBIG instead
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
+    from pipeline.__main__ import main as elo
+
+    elo()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""Laws that hold for every run of a cluster, whatever happened in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from pipeline.core.outbox import Cause, MembershipChange, Outbox, ProfileAlias
+from pipeline.core.outputs import Outputs
+from pipeline.core.segments.catalogue import Catalogue
+from tests.support import oracle
+from tests.support.memory import PROFILE_KEY, Cluster, Published, profile_as_dict
+
+Members = set[tuple[str, str]]
+"""(profile id, segment id) of everybody who is inside."""
+
+
+def profiles_of(cluster: Cluster) -> list[dict[str, Any]]:
+    """Every profile with a touch of its own, computed from what is committed, sorted by id."""
+    outputs = Outputs(cluster.policy, Catalogue(()), None, PROFILE_KEY, 0)  # type: ignore[arg-type]
+    found = []
+    for partition in cluster.partitions:
+        for component in partition.components():
+            if component.redirect:
+                continue
+            outputs.outbox = Outbox()
+            for profile in outputs.profiles(component):
+                if profile.fold.counters:
+                    aliases = sorted(old for old, e in component.entries.items() if e.alias_of == profile.id)
+                    found.append(profile_as_dict(profile, aliases))
+    return sorted(found, key=lambda one: str(one["profile_id"]))
+
+
+def members_of(cluster: Cluster) -> Members:
+    """Who is inside what, as it is committed; profiles without a touch and merged-away ones included."""
+    return {
+        (pid, segment)
+        for partition in cluster.partitions
+        for component in partition.components()
+        for pid, entry in component.entries.items()
+        for segment, membership in entry.memberships.items()
+        if membership[0]
+    }
+
+
+def check_profiles(
+    cluster: Cluster, touches: Iterable[Any], definitions: Sequence[oracle.JsonDefinition] = ()
+) -> None:
+    """The profiles, and who is inside what now, are those of the oracle."""
+    expected = []
+    for person in oracle.people(touches, cluster.policy, PROFILE_KEY):
+        expected.append({
+            "profile_id": person.profile_id,
+            "identifiers": person.identifiers,
+            "traits": oracle.text_of(person.traits),
+            "counters": person.counters,
+            "consent": person.consent,
+            "first_seen": person.first_seen,
+            "last_seen": person.last_seen,
+            "memberships": sorted(person.memberships(definitions, cluster.now_ms)),
+        })  # fmt: skip
+    found = profiles_of(cluster)
+    for profile in found:
+        profile["traits"] = oracle.text_of(profile["traits"])
+        profile["memberships"] = sorted(profile["memberships"])
+        del profile["aliases"]
+    assert found == expected
+
+
+def check_outputs(cluster: Cluster) -> None:
+    """Sequences without gaps, nothing told twice, aliases that lead to somebody, replay equal to the state."""
+    check_sequences(cluster)
+    check_aliases(cluster)
+    assert replay(cluster) == members_of(cluster)
+    check_snapshots(cluster)
+
+
+def changes_of(cluster: Cluster) -> list[MembershipChange]:
+    """Every membership change, in the order in which it was told."""
+    return [told.output for told in cluster.told if isinstance(told.output, MembershipChange)]
+
+
+def check_sequences(cluster: Cluster) -> None:
+    """Per profile and segment: 1, 2, 3 …, entered and exited by turns; every change id is new."""
+    last: dict[tuple[str, str], int] = {}
+    ids = set()
+    for change in changes_of(cluster):
+        key = change.profile_id, change.segment_id
+        assert change.sequence == last.get(key, 0) + 1, change
+        assert change.change == ("entered" if change.sequence % 2 else "exited"), change
+        assert change.change_id not in ids, change
+        last[key] = change.sequence
+        ids.add(change.change_id)
+
+
+def replay(cluster: Cluster) -> Members:
+    """Who is inside what for a reader of `segments.membership`."""
+    members: Members = set()
+    for change in changes_of(cluster):
+        key = change.profile_id, change.segment_id
+        if change.change == "entered":
+            members.add(key)
+        else:
+            members.remove(key)
+    return members
+
+
+def check_aliases(cluster: Cluster) -> None:
+    """Every chain of aliases ends at a live profile. Nothing is told of an id while it is an alias.
+
+    The exits of a merged-away profile follow its alias at once; they are the exception.
+    """
+    heirs: dict[str, str] = {}
+    fresh: set[str] = set()
+    for told in cluster.told:
+        output = told.output
+        if isinstance(output, ProfileAlias):
+            assert output.old_profile_id != output.profile_id
+            heirs[output.old_profile_id] = output.profile_id
+            fresh.add(output.old_profile_id)
+        elif isinstance(output, MembershipChange):
+            if output.profile_id in heirs:
+                assert output.profile_id in fresh, output
+                assert (output.change, output.cause) == ("exited", Cause.MERGE), output
+            else:
+                fresh.clear()
+    live = {profile["profile_id"] for profile in profiles_of(cluster)}
+    for old in heirs:
+        heir = old
+        for _ in range(len(heirs) + 1):
+            heir = heirs.get(heir, heir)
+        assert heir in live, (old, heir)
+        assert old not in live, old
+
+
+def check_snapshots(cluster: Cluster) -> None:
+    """`profiles.unified`, read to its end, is the state."""
+    latest: dict[str, Any] = {}
+    for told in cluster.told:
+        if isinstance(told.output, Published):
+            latest[told.output.profile_id] = told.output.profile
+    published = {pid: profile for pid, profile in latest.items() if profile is not None and profile["counters"]}
+    assert published == {profile["profile_id"]: profile for profile in profiles_of(cluster)}

@@ -1,0 +1,347 @@
+"""Several partitions of the real resolver in one process: no broker, no disk, a clock that is moved by hand.
+
+A batch works as in `pipeline/runtime/task.py`: touches and mail in, one commit with state, mail and outputs out.
+Who works next, how much of what waits, how long mail takes and who crashes is up to a seed. Mail keeps the order
+of each pair of partitions; with `causal` also the order of the one log that Kafka has for each destination.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+from zlib import crc32
+
+from pipeline.core.facet import NEVER
+from pipeline.core.messages import decode_message, encode_message
+from pipeline.core.node import COMPONENT_KEY, Component, armed_of, page_key
+from pipeline.core.outbox import MembershipChange, Outbox, ProfileAlias, Review
+from pipeline.core.outputs import Outputs
+from pipeline.core.policy import Policy
+from pipeline.core.resolver import Resolver
+from pipeline.core.segments.catalogue import Catalogue
+from pipeline.core.segments.definition import Definition
+from pipeline.core.touch import Touch, decode_touch, encode_touch
+from tests.support.memory_store import MemoryStore, Values, history_key
+
+PROFILE_KEY: Final = b"elo"
+BATCHES_MAX: Final = 5_000  # a run that needs more goes in circles
+MESSAGES_MAX: Final = 50_000  # messages handled within one batch
+
+
+class GoesInCircles(AssertionError):
+    """A batch or a run does not end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A snapshot as a reader of `profiles.unified` sees it; `profile` None is a tombstone."""
+
+    profile_id: str
+    profile: Mapping[str, Any] | None
+
+
+Output = MembershipChange | ProfileAlias | Published | Review
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One output: when and by which partition it was committed. Within a commit in the order of decision."""
+
+    at_ms: int
+    partition: int
+    output: Output
+
+
+@dataclass(frozen=True, slots=True)
+class Chaos:
+    """What a seed may do. Probabilities; `batch_max` records a batch; `delay_ms` most that mail takes."""
+
+    batch_max: int = 5
+    forget: float = 0.5
+    crash: float = 0.0
+    delay_ms: int = 0
+    causal: bool = True
+
+
+CALM: Final = Chaos(batch_max=1000, forget=0.0)
+
+
+@dataclass(slots=True)
+class Mail:
+    """One record of `elo.mail`. `source` is the partition that sent it, `ready_ms` when it can be read."""
+
+    source: int
+    ready_ms: int
+    to: str
+    value: bytes
+
+
+@dataclass(slots=True)
+class Logs:
+    """What of a partition outlives its worker: committed state, history, inputs and positions."""
+
+    values: Values = field(default_factory=dict)
+    history: dict[bytes, bytes] = field(default_factory=dict)
+    touches: list[tuple[int, bytes]] = field(default_factory=list)
+    touches_next: int = 0
+    mail: list[Mail] = field(default_factory=list)
+    now_ms: int = 0
+
+
+class _Bounded(deque[Any]):
+    """The resolver's queue, which must run dry."""
+
+    taken = 0
+
+    def popleft(self) -> Any:
+        self.taken += 1
+        if self.taken > MESSAGES_MAX:
+            raise GoesInCircles("messages of one batch beget each other")
+        return super().popleft()
+
+
+class _Tape(list[Any]):
+    """A list of an outbox that also keeps the common order."""
+
+    def __init__(self, common: list[Any]) -> None:
+        super().__init__()
+        self._common = common
+
+    def append(self, item: Any) -> None:
+        super().append(item)
+        self._common.append(item)
+
+
+class Partition:
+    """The worker of one partition, from its start to its crash."""
+
+    def __init__(self, cluster: Cluster, number: int, logs: Logs) -> None:
+        self.cluster, self.number, self.logs = cluster, number, logs
+        self.store = MemoryStore(logs.values, logs.history)
+        self.outputs = Outputs(
+            cluster.policy, Catalogue(()), self.store, PROFILE_KEY, cluster.publish_interval_ms
+        )
+        self.resolver = Resolver(cluster.policy, self.store, self.outputs, self._is_local)
+        self.resolver.queue = _Bounded()
+        self.definitions = cluster.make_definitions(self)
+        self.timers = {
+            key[1:].decode(): due_ms
+            for key, value in logs.values.items()
+            if key[:1] == COMPONENT_KEY and (due_ms := armed_of(value)) != NEVER
+        }
+        self.now_ms = logs.now_ms
+
+    def _is_local(self, key: str) -> bool:
+        return partition_of(key, self.cluster.size) == self.number
+
+    def ready_mail(self) -> list[Mail]:
+        """Mail that could be read next: the heads of the order that is kept."""
+        heads: dict[int, Mail] = {}
+        for mail in self.logs.mail:
+            heads.setdefault(0 if self.cluster.chaos.causal else mail.source, mail)
+        return [mail for mail in heads.values() if mail.ready_ms <= self.cluster.now_ms]
+
+    def has_work(self) -> bool:
+        """Whether a batch would do something now."""
+        now_ms = self.cluster.now_ms
+        return bool(
+            self.logs.touches_next < len(self.logs.touches)
+            or self.ready_mail()
+            or any(due_ms <= now_ms for due_ms in self.timers.values())
+            or self.outputs.unpublished
+            or self.definitions.waiting()
+        )
+
+    def run_batch(self, crash: bool = False) -> None:
+        """One transaction; with `crash` it is computed and lost."""
+        rng, chaos, now_ms = self.cluster.rng, self.cluster.chaos, self.cluster.now_ms
+        told: list[Any] = []
+        outbox = self.outputs.outbox = Outbox(
+            changes=_Tape(told), aliases=_Tape(told), snapshots=_Tape(told), reviews=_Tape(told)
+        )
+        assert isinstance(self.resolver.queue, _Bounded)
+        self.resolver.queue.taken = 0
+        touches_next, read = self.logs.touches_next, []
+        self.definitions.begin(touches_next)
+        for _ in range(rng.randrange(1, chaos.batch_max + 1)):
+            heads = self.ready_mail()
+            waiting = touches_next < len(self.logs.touches)
+            if heads and (not waiting or rng.random() < 0.5):
+                mail = rng.choice(heads)
+                self.logs.mail.remove(mail)
+                read.append(mail)
+                self._see_time(mail.ready_ms)
+                self.resolver.receive(mail.to, decode_message(mail.value), self.now_ms)
+            elif waiting:
+                self._touch(touches_next)
+                touches_next += 1
+            else:
+                break
+        if touches_next == len(self.logs.touches) and not self.ready_mail():
+            self._see_time(now_ms)
+        fired = [root for root, due_ms in self.timers.items() if due_ms <= self.now_ms]
+        for root in sorted(fired):
+            self.resolver.tick(root, self.now_ms)
+        if touches_next == len(self.logs.touches) and not self.ready_mail():
+            self.definitions.run_step(self.now_ms)
+            self.outputs.publish_all(self.now_ms)
+        armed = dict.fromkeys(fired, NEVER) | self._arm()
+        if crash:
+            self.logs.mail[:0] = read
+            self.cluster.partitions[self.number] = Partition(self.cluster, self.number, self.logs)
+            return
+        self.timers |= armed
+        self.logs.touches_next, self.logs.now_ms = touches_next, self.now_ms
+        self.store.commit(rng, chaos.forget)
+        self.cluster.deliver(self.number, outbox.mail)
+        self.cluster.told.extend(Told(now_ms, self.number, _frozen(item)) for item in told)
+        self.cluster.refused.extend(outbox.refused)
+
+    def _see_time(self, at_ms: int) -> None:
+        self.now_ms = max(self.now_ms, at_ms)
+
+    def _touch(self, offset: int) -> None:
+        at_ms, value = self.logs.touches[offset]
+        touch = decode_touch(value)
+        self._see_time(at_ms)
+        key = history_key(touch.identifiers[0], touch.event_id)
+        if not self.store.knows(key):
+            self.store.seen[key] = str(offset).encode()
+            self.resolver.touch(touch, self.now_ms)
+
+    def _arm(self) -> dict[str, int]:
+        armed = {}
+        for root, component in self.store.changed_components.items():
+            due_ms = self.resolver.next_due(component)
+            if due_ms < component.armed:
+                component.armed = armed[root] = due_ms
+        return armed
+
+    def components(self) -> list[Component]:
+        """Every live component, decoded from what is committed."""
+        found = []
+        for key, value in sorted(self.logs.values.items()):
+            if key[:1] == COMPONENT_KEY:
+                component = Component.decode(key[1:].decode(), value)
+                for page in range(1, 0 if component.redirect else len(component.pages)):
+                    component.load_page(page, self.logs.values[page_key(component.root, page)])
+                found.append(component)
+        return found
+
+
+class NoDefinitions:
+    """A fixed catalogue instead of definitions that arrive."""
+
+    def __init__(self, partition: Partition, catalogue: Catalogue) -> None:
+        partition.outputs.use(catalogue)
+
+    def waiting(self) -> bool:
+        """Never."""
+        return False
+
+    def begin(self, touches_next: int) -> None:
+        """Nothing to begin."""
+
+    def run_step(self, now_ms: int) -> None:
+        """Nothing to do."""
+
+
+class Cluster:
+    """All partitions, their logs, and the clock. Instants in ms."""
+
+    def __init__(
+        self, policy: Policy, definitions: Iterable[Definition] = (), *, size: int = 1, seed: int = 0,
+        chaos: Chaos = CALM, start_ms: int = 0, publish_interval_ms: int = 1_000,
+        make_definitions: Callable[[Partition], Any] | None = None,
+    ) -> None:  # fmt: skip
+        catalogue = Catalogue(definitions)
+        self.make_definitions = make_definitions or (lambda partition: NoDefinitions(partition, catalogue))
+        self.policy, self.size, self.chaos = policy, size, chaos
+        self.publish_interval_ms = publish_interval_ms
+        self.rng = random.Random(seed)
+        self.now_ms = start_ms
+        self.told: list[Told] = []
+        self.refused: list[str] = []
+        self.down: set[int] = set()
+        self.partitions = [Partition(self, number, Logs()) for number in range(size)]
+
+    def accept(self, touch: Touch) -> None:
+        """A touch reaches `elo.touches` now."""
+        logs = self.partitions[partition_of(touch.identifiers[0], self.size)].logs
+        logs.touches.append((self.now_ms, encode_touch(touch)))
+
+    def deliver(self, source: int, mail: Iterable[tuple[str, Any]]) -> None:
+        """Mail of a committed transaction. In the order of one log none can be read before the one ahead of it."""
+        for to, message in mail:
+            logs = self.partitions[partition_of(to, self.size)].logs
+            ready_ms = self.now_ms + self.rng.randrange(self.chaos.delay_ms + 1)
+            ahead = [one.ready_ms for one in logs.mail if self.chaos.causal or one.source == source]
+            logs.mail.append(Mail(source, max([ready_ms, *ahead]), to, encode_message(message)))
+
+    def run(self, batches: int) -> None:
+        """Let partitions chosen at random work, at most so many batches, without moving the clock."""
+        for _ in range(batches):
+            busy = [one for one in self.partitions if one.number not in self.down and one.has_work()]
+            if not busy:
+                return
+            self.rng.choice(busy).run_batch(crash=self.rng.random() < self.chaos.crash)
+
+    def settle(self) -> None:
+        """Work until nothing is left; the clock moves to when mail on its way arrives, and no further."""
+        for _ in range(BATCHES_MAX):
+            self.run(1)
+            alive = [one for one in self.partitions if one.number not in self.down]
+            if any(one.has_work() for one in alive):
+                continue
+            coming = [mail.ready_ms for one in alive for mail in one.logs.mail[:1]]
+            if not coming:
+                return
+            self.now_ms = max(self.now_ms, min(coming))
+        raise GoesInCircles("the cluster does not come to rest")
+
+    def advance(self, to_ms: int) -> None:
+        """Move the clock on, stopping at each timer and each arrival on the way, as workers do that are up."""
+        while True:
+            self.settle()
+            due = [
+                due_ms for one in self.partitions if one.number not in self.down
+                for due_ms in one.timers.values() if due_ms <= to_ms
+            ]  # fmt: skip
+            if not due:
+                break
+            self.now_ms = max(self.now_ms, min(due))
+        self.now_ms = max(self.now_ms, to_ms)
+        self.settle()
+
+
+def partition_of(key: str, size: int) -> int:
+    """The partition of a node, as in `pipeline/runtime/checkpoint.py`."""
+    return crc32(key.encode()) % size
+
+
+def _frozen(item: Any) -> Output:
+    if isinstance(item, MembershipChange | ProfileAlias | Review):
+        return item
+    profile = item.profile
+    if profile is None:
+        return Published(item.profile_id, None)
+    return Published(item.profile_id, profile_as_dict(profile, item.aliases))
+
+
+def profile_as_dict(profile: Any, aliases: list[str]) -> dict[str, Any]:
+    """A profile in the shape of `elo state dump`, identifiers as texts, strongest first."""
+    fold, entry = profile.fold, profile.entry
+    return {
+        "profile_id": profile.id,
+        "identifiers": list(profile.identifiers),
+        "traits": fold.trait_values(),
+        "counters": dict(sorted(fold.counters.items())),
+        "consent": {purpose: word[0] for purpose, word in sorted(fold.consent.items())},
+        "memberships": {name: tuple(one[1:3]) for name, one in sorted(entry.memberships.items()) if one[0]},
+        "aliases": aliases,
+        "first_seen": profile.anchor[0],
+        "last_seen": fold.last_seen,
+    }
