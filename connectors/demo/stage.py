@@ -16,12 +16,12 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any, Final
 
 from connectors.shop import segments_text
-from pipeline.broker import EmbeddedBroker
+from pipeline.broker import BrokerError, EmbeddedBroker
 from pipeline.broker.process import free_ports, last_lines
 from pipeline.broker.progress import OnStream
 from pipeline.cli.options import CommandFailed
@@ -80,7 +80,10 @@ class Stage:
         if not self.keep:
             self._watchdog.remove(self.directory)
         began = time.monotonic()
-        self._broker.start()
+        try:
+            self._broker.start()
+        except BrokerError as error:
+            raise CommandFailed(error.message + _indented(error.log_lines)) from None
         if (pid := self._broker.pid) is not None:
             self._watchdog.watch(pid)
         self.say(f"Kafka is up at {self._broker.bootstrap} after {time.monotonic() - began:.1f} s")
@@ -102,9 +105,8 @@ class Stage:
     def check(self) -> None:
         """Raise CommandFailed, with the tail of its log, when worker or broker has ended."""
         if self.worker is not None and (code := self.worker.poll()) is not None:
-            tail = "".join(f"\n  {line}" for line in last_lines(self.log, LOG_LINES_SHOWN))
             raise CommandFailed(
-                f"the worker has ended by itself with exit code {code}; the end of its log:{tail}"
+                f"the worker has ended by itself with exit code {code}; the end of its log:{self._log_tail()}"
             )
         if self._broker.status() is None:
             raise CommandFailed("the Kafka broker has ended by itself, run the demo again")
@@ -114,14 +116,17 @@ class Stage:
 
         Raises: CommandFailed with what it said.
         """
-        done = subprocess.run(
-            [sys.executable, "-m", "pipeline", *arguments],
-            env=self._environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=COMMAND_S,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", "pipeline", *arguments],
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=COMMAND_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise CommandFailed(f"`elo {' '.join(arguments)}` did not end within {COMMAND_S:.0f} s") from None
         if done.returncode != 0:
             said = done.stderr.decode("utf-8", "replace").strip() or f"exit code {done.returncode}"
             raise CommandFailed(f"`elo {' '.join(arguments)}` failed: {said}")
@@ -188,12 +193,14 @@ class Stage:
         while not _answers(f"http://127.0.0.1:{port}/readyz"):
             self.check()
             if time.monotonic() > deadline:
-                tail = "".join(f"\n  {line}" for line in last_lines(self.log, LOG_LINES_SHOWN))
                 raise CommandFailed(
-                    f"the worker was not ready within {READY_S:.0f} s; the end of its log:{tail}"
+                    f"the worker was not ready within {READY_S:.0f} s; the end of its log:{self._log_tail()}"
                 )
             time.sleep(READY_LOOK_S)
         self.say(f"one worker is ready after {time.monotonic() - began:.1f} s (pid {self.worker.pid})")
+
+    def _log_tail(self) -> str:
+        return _indented(last_lines(self.log, LOG_LINES_SHOWN))
 
     def _environment(self) -> dict[str, str]:
         """Ours without the settings of other deployments, and with those of this one."""
@@ -217,6 +224,11 @@ def _spawn(
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )
+
+
+def _indented(lines: Iterable[str]) -> str:
+    """Each on a line of its own, below the sentence that they belong to."""
+    return "".join(f"\n  {line}" for line in lines)
 
 
 def _answers(url: str) -> bool:

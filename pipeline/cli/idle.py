@@ -22,6 +22,7 @@ from .kafka import client_config, connect, partitions_of, reader, take
 
 LOOK_S: Final = 0.1  # time between two looks
 REQUEST_S: Final = 10.0
+GRACE_S: Final = 5.0  # a leader that moves, a broker that starts again: no answer for a moment is no verdict
 PROBE_S: Final = 3.0  # an idle partition answers a probe within the fetch wait, 50 ms
 PROBE_RECORDS_MAX: Final = 1_000
 """More than so many offsets below the end, and still moving: behind, no probe is needed to know it."""
@@ -242,8 +243,9 @@ def _parse_note(metadata: str | None) -> Mapping[str, Any]:
 def wait_until_idle(settings: Settings, timeout_s: float) -> tuple[Behind, ...]:
     """Look until two looks in a row find nothing open and nothing moved; return () then.
 
-    At the timeout return what the last look found. A broker that does not answer in between is asked again.
-    Raises: Retryable when it did not answer at first, or not at the end.
+    At the timeout return what the last look found. A broker that does not answer is asked again, at the
+    timeout for `GRACE_S` more.
+    Raises: Retryable when it did not answer at first, KafkaException when it did not at the end.
     """
     deadline = time.monotonic() + timeout_s
     watcher = Watcher(settings)
@@ -259,10 +261,11 @@ def wait_until_idle(settings: Settings, timeout_s: float) -> tuple[Behind, ...]:
                 before = None if behind else now
             except KafkaException as error:
                 before, failure = None, error
-            if time.monotonic() >= deadline and before is None:
-                if failure is not None:
-                    raise failure
+            late_s = time.monotonic() - deadline
+            if failure is None and before is None and late_s >= 0:
                 return behind
+            if failure is not None and late_s >= GRACE_S:
+                raise failure
             time.sleep(LOOK_S)
     finally:
         watcher.close()

@@ -41,6 +41,26 @@ def create(
     admin = connect(settings)
     existing = _existing(admin, specs)
     wanted = {spec.name: settings.partitions if spec.partitioned else 1 for spec in specs}
+    _refuse_differences(specs, wanted, existing)
+    missing = [spec for spec in specs if spec.name not in existing]
+    created = _create(admin, missing, wanted, settings.replication_factor)
+    if len(created) < len(missing):
+        # Somebody else was making them at the same time: see what they have made.
+        existing = {n: found for n, found in _existing(admin, specs).items() if n not in created}
+        _refuse_differences(specs, wanted, existing)
+    _await_leaders(admin, wanted)
+    if json_output:
+        say_json({"created": created, "existing": sorted(existing), "partitions": settings.partitions})
+        return
+    for name in created:
+        say(f"created {name} ({wanted[name]} partitions)")
+    if existing:
+        say(f"{len(existing)} topics were there already")
+
+
+def _refuse_differences(
+    specs: tuple[TopicSpec, ...], wanted: dict[str, int], existing: dict[str, tuple[int, dict[str, str]]]
+) -> None:
     differences = [
         difference
         for spec in specs
@@ -50,19 +70,9 @@ def create(
     if differences:
         more = f" (and {len(differences) - 1} more differences)" if len(differences) > 1 else ""
         fail(
-            f"{differences[0]}{more}; nothing was created: "
-            "give the --partitions they were made with, or another --topic-prefix"
+            f"{differences[0]}{more}: "
+            "give the --partitions they were made with, mend the topic, or take another --topic-prefix"
         )
-    created = _create(
-        admin, [s for s in specs if s.name not in existing], wanted, settings.replication_factor
-    )
-    if json_output:
-        say_json({"created": created, "existing": sorted(existing), "partitions": settings.partitions})
-        return
-    for name in created:
-        say(f"created {name} ({wanted[name]} partitions)")
-    if existing:
-        say(f"{len(existing)} topics were there already")
 
 
 def _existing(admin: AdminClient, specs: tuple[TopicSpec, ...]) -> dict[str, tuple[int, dict[str, str]]]:
@@ -104,7 +114,7 @@ def _differences(spec: TopicSpec, partitions: int, found_partitions: int, found:
 
 
 def _create(admin: AdminClient, specs: list[TopicSpec], wanted: dict[str, int], copies: int) -> list[str]:
-    """Create the topics, wait until each has a leader, and return the names of those that were new."""
+    """Create the topics and return the names of those that were new."""
     from confluent_kafka import KafkaError, KafkaException
     from confluent_kafka.admin import NewTopic
 
@@ -119,19 +129,34 @@ def _create(admin: AdminClient, specs: list[TopicSpec], wanted: dict[str, int], 
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 fail(f"topic {name} cannot be created, {error.args[0].str()}")
-    deadline = time.monotonic() + CREATE_S
-    while not _led(admin, wanted):
-        if time.monotonic() > deadline:
-            fail(f"the new topics have no leader after {CREATE_S:.0f} s, see `elo broker status`")
-        time.sleep(0.05)
     return created
 
 
-def _led(admin: AdminClient, wanted: dict[str, int]) -> bool:
-    found = admin.list_topics(timeout=CREATE_S).topics
-    return all(
-        name in found
-        and len(found[name].partitions) == count
-        and all(part.leader >= 0 for part in found[name].partitions.values())
+def _await_leaders(admin: AdminClient, wanted: dict[str, int]) -> None:
+    """Return when every partition answers, so that the next command finds topics that work."""
+    deadline = time.monotonic() + CREATE_S
+    while not _answer(admin, wanted):
+        if time.monotonic() > deadline:
+            fail(f"topics have no leader after {CREATE_S:.0f} s, see `elo broker status`")
+        time.sleep(0.05)
+
+
+def _answer(admin: AdminClient, wanted: dict[str, int]) -> bool:
+    from confluent_kafka import KafkaException, TopicPartition
+    from confluent_kafka.admin import OffsetSpec
+
+    asked = {
+        TopicPartition(name, number): OffsetSpec.earliest()
         for name, count in wanted.items()
-    )
+        for number in range(count)
+    }
+    try:
+        found = admin.list_topics(timeout=CREATE_S).topics
+        if any(name not in found or len(found[name].partitions) != wanted[name] for name in wanted):
+            return False
+        # A broker may be named as leader a moment before it knows it: only an answer tells.
+        for future in admin.list_offsets(asked, request_timeout=CREATE_S).values():
+            future.result()
+    except KafkaException:
+        return False
+    return True

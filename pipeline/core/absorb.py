@@ -33,30 +33,39 @@ class Absorber:
 
     def absorb(self, component: Component, via: str, touch: Touch, leaves: Leaves, now_ms: int) -> None:
         """Fold a touch into the facet of `via`, its strongest identifier, and tell what it changed."""
-        if component.facet(via) is None:
-            component.stale = True  # A further facet: the fold is made again.
+        outputs = self.outputs
+        profile = None
+        if not component.stale and not component.unsettled:
+            profile = outputs.profile_of(component, via)
+            if profile is not None:
+                first_ms = profile.anchor[0]
+                if touch.occurred_at <= first_ms and (touch.occurred_at, *self.policy.order_of(via)) < profile.anchor:
+                    profile = None  # It may change which identifier is the earliest.
+                elif profile.shares_fold and component.facet(via) is None:
+                    outputs.unshare_fold(profile)
         facet = component.own_facet(via)
         if len(touch.identifiers) > 1:
             self._see_links(component, facet, via, touch, now_ms)
+            if component.stale or component.unsettled:
+                profile = None
         traits: dict[str, Any] = {} if touch.traits in EMPTY_OBJECT else orjson.loads(touch.traits)
-        profile = None
-        if not component.stale and not component.unsettled:
-            profile = self.outputs.profile_of(component, via)
-            if profile is not None and touch.occurred_at < profile.anchor[0]:
-                profile = None  # An older touch may change which identifier is the earliest.
         self._fold_touch(facet, touch, traits, leaves)
-        if profile is None:
+        if profile is not None:
+            if profile.fold is not facet:
+                self._fold_touch(profile.fold, touch, traits, leaves)
+        elif component.entries or component.claims or len(component.identifiers) > 1:
             component.stale = True
-            self.outputs.settle(component, now_ms)
+            outputs.settle(component, now_ms)
             return
-        if profile.fold is not facet:
-            self._fold_touch(profile.fold, touch, traits, leaves)
+        else:
+            profile = outputs.first_profile(component, via, facet, now_ms)
         self._decide(component, profile, touch, traits, leaves, now_ms)
 
     def fill(self, component: Component, fill: Fill, now_ms: int) -> None:
         """Fold an older touch into the leaves of a new definition."""
         if fill.via not in component.identifiers:
-            return  # Its component expired while the history was read again.
+            component.add_identifier(fill.via)  # It has overtaken the merge that brings the identifier.
+            component.stale = True
         facet = component.own_facet(fill.via)
         profile = None if component.unsettled or component.stale else self.outputs.profile_of(component, fill.via)
         folds = [facet] if profile is None or profile.fold is facet else [facet, profile.fold]
@@ -66,10 +75,13 @@ class Absorber:
                 see(key, capacity, fill.occurred_at, fill.event_id)
         if profile is None:
             return  # It is evaluated when the component is settled.
-        catalogue = self.outputs.catalogue
+        outputs, catalogue = self.outputs, self.outputs.catalogue
+        told = len(outputs.outbox.changes)
         for key, _, _ in fill.leaves:
-            self.outputs.decide(component, profile, catalogue.by_leaf.get(key, ()), now_ms, Cause.BACKFILL,
-                                fill.occurred_at, fill.event_id, now_ms)  # fmt: skip
+            outputs.decide(component, profile, catalogue.by_leaf.get(key, ()), now_ms, Cause.BACKFILL,
+                           fill.occurred_at, fill.event_id, now_ms)  # fmt: skip
+        if len(outputs.outbox.changes) > told:
+            outputs.changed(component, now_ms)
 
     def _fold_touch(self, facet: Facet, touch: Touch, traits: dict[str, Any], leaves: Leaves) -> None:
         at_ms = touch.occurred_at
@@ -119,18 +131,26 @@ class Absorber:
                 facet.see_link(other, at_ms, event_id)
             elif facet.see_link(other, at_ms, event_id):
                 self._new_link(component, other, via)
-            elif component.refused and self.policy.rule_of(other).on_conflict is OnConflict.MOVE:
+            elif component.refused and self._reorders(facet.links[other], other, at_ms):
                 component.stale = True
             if self.policy.rule_of(other).limit == STRONG_LIMIT:
                 for weaker in others[index + 1 :]:
-                    if facet.see_link(f"{other}{PAIR}{weaker}", at_ms, event_id):
+                    key = f"{other}{PAIR}{weaker}"
+                    if facet.see_link(key, at_ms, event_id):
                         self._new_link(component, weaker, other)
+                    elif component.refused and self._reorders(facet.links[key], weaker, at_ms):
+                        component.stale = True
+
+    def _reorders(self, link: list[Any], weaker: str, at_ms: int) -> bool:
+        """Whether a link that was just seen again may have got another place in the order of decision."""
+        moves = self.policy.rule_of(weaker).on_conflict is OnConflict.MOVE
+        return bool(link[1] == at_ms if moves else link[0] == at_ms)
 
     def _claim_for(self, component: Component, other: str, partner: str, now_ms: int) -> None:
         if not component.claims:
             component.hold_until = now_ms + self.policy.link_wait_ms
         component.add_identifier(other)
-        component.claims.add(other)
+        component.add_claim(other)
         component.unsettled = True
         self._send(other, Claim(component.root, partner, True))
 

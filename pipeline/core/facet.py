@@ -129,10 +129,11 @@ class Facet:
             _keep_consent(self.consent, purpose, word)
         for key, state in other.leaves.items():
             mine = self.leaves.get(key)
-            capacity = capacities.get(key, len(state[1]))
-            self.leaves[key] = (
-                [state[0], list(state[1]), list(state[2])] if mine is None else combine_states(mine, state, capacity)
-            )
+            if mine is None:
+                self.leaves[key] = [state[0], list(state[1]), list(state[2])]
+            else:  # A leaf that no segment here asks about yet keeps everything.
+                capacity = capacities.get(key) or len(mine[1]) + len(state[1])
+                self.leaves[key] = combine_states(mine, state, capacity)
 
     def add_links(self, other: Facet) -> None:
         """Union of the links of two facets of the same identifier."""
@@ -191,7 +192,7 @@ def _combine_cells(a: Cell, b: Cell, rule: Survivorship) -> Cell:
     if a[1] != b[1]:
         newer, older = (a, b) if a[1] > b[1] else (b, a)
         return older if rule is Survivorship.FIRST else newer
-    if a[0] == b[0] and type(a[0]) is type(b[0]):
+    if type(a[0]) is str and a[0] == b[0]:
         return a
     return a if _text_of(a[0]) > _text_of(b[0]) else b
 

@@ -37,9 +37,8 @@ class Joiner:
         if component is None or survivor in (root, component.redirect):
             self._send(survivor, Linked(survivor, join.identifier, ""))
         elif component.redirect:
+            # The redirect stays as it is: what goes through it must not overtake the merge that went before.
             upper, lower = self.policy.ordered(component.redirect, survivor)
-            component.redirect = upper
-            self.nodes.save_component(component)
             self._send(lower, Join(upper, join.identifier))
         else:
             self._give_up(component, survivor, join.identifier, now_ms)
@@ -47,7 +46,8 @@ class Joiner:
     def _give_up(self, component: Component, survivor: str, identifier: str, now_ms: int) -> None:
         """Send everything to the survivor, in parts if it is large, and become a redirect."""
         self.outputs.outbox.joins += 1
-        owned = [one for one in component.identifiers if one not in component.claims]
+        claims = component.claims  # A touch of its own can reach an identifier here before its claim is answered.
+        owned = [one for one in component.identifiers if one not in claims or component.facet(one) is not None]
         parts: list[list[tuple[str, msgspec.Raw]]] = [[]]
         size = 0
         for one in owned:
@@ -60,10 +60,10 @@ class Joiner:
         for index, facets in enumerate(parts):
             merge = Merge(component.root, identifier, index == len(parts) - 1, facets)
             if index == 0:
-                merge.inert, merge.closed = sorted(component.inert), component.closed
-                merge.claims = sorted(component.claims - {identifier})
+                merge.inert, merge.closed = sorted(component.inert), dict(component.closed)
+                merge.claims = sorted(claims - {identifier})
                 merge.entries = {pid: (e.anchor, e.alias_of, e.memberships) for pid, e in component.entries.items()}
-                merge.trigger, merge.last_active = tuple(component.trigger), component.last_active
+                merge.trigger, merge.last_active = component.trigger, component.last_active
             self._send(survivor, merge)
         self.outputs.unpublished.pop(component.root, None)
         self.nodes.drop_pages(component)
@@ -73,39 +73,48 @@ class Joiner:
     def merge(self, component: Component, merge: Merge, now_ms: int) -> None:
         for identifier, packed in merge.facets:
             self._take(component, identifier, packed)
+        taken = {identifier for identifier, _ in merge.facets}
         for identifier in merge.claims:
-            if identifier not in component.identifiers and identifier not in component.closed:
-                if not component.claims:
-                    component.hold_until = now_ms + self.policy.link_wait_ms
-                if not identifier.startswith(MERGING):
-                    component.add_identifier(identifier)
-                component.claims.add(identifier)
-        component.inert.update(merge.inert)
+            if identifier in taken or not (identifier in component.identifiers or identifier in component.closed):
+                self._await(component, identifier, now_ms)
+        if merge.inert:
+            component.make_inert(merge.inert)
         for identifier, why in merge.closed.items():
             if identifier not in component.identifiers:
-                component.closed[identifier] = why
+                component.close_to(identifier, why)
         for pid, entry in merge.entries.items():
             component.entries[pid] = Entry(*entry)
         if merge.trigger[1] > component.trigger[1]:
-            component.trigger = list(merge.trigger)
+            component.trigger = merge.trigger
         component.last_active = max(component.last_active, merge.last_active)
         component.stale = True
         if merge.last:
-            component.claims.discard(MERGING + merge.loser)
-            component.claims.discard(merge.identifier)
+            component.end_claim(MERGING + merge.loser)
+            component.end_claim(merge.identifier)
+            if merge.identifier not in component.identifiers and merge.identifier not in component.closed:
+                self._await(component, merge.identifier, now_ms)  # It comes with another merge, or was forgotten.
+                self._send(merge.identifier, Claim(component.root, "", True))
             if len(component.identifiers) > self.policy.component_identifiers_max:
                 self.outputs.refuse_full(component, merge.identifier, now_ms)
                 self._send(merge.identifier, Close())
         else:
-            component.claims.add(MERGING + merge.loser)
+            self._await(component, MERGING + merge.loser, now_ms)
         self.outputs.outbox.sizes.append(len(component.identifiers))
         self.outputs.settle(component, now_ms, merge.identifier)
         self.nodes.save_component(component)
 
+    def _await(self, component: Component, identifier: str, now_ms: int) -> None:
+        """Hold outputs back until the claim on an identifier is answered, or a merge is complete."""
+        if not component.claims:
+            component.hold_until = now_ms + self.policy.link_wait_ms
+        if identifier not in component.identifiers and not identifier.startswith(MERGING):
+            component.add_identifier(identifier)
+        component.add_claim(identifier)
+
     def _take(self, component: Component, identifier: str, packed: msgspec.Raw) -> None:
         """Union of one facet. What the loser owned is owned here now, so an open claim on it is answered."""
-        component.claims.discard(identifier)
-        component.closed.pop(identifier, None)
+        component.end_claim(identifier)
+        component.open_to(identifier)
         if identifier not in component.identifiers:
             component.add_identifier(identifier)
         mine = component.facet(identifier)
@@ -126,17 +135,19 @@ class Joiner:
     def linked(self, component: Component, linked: Linked, now_ms: int) -> None:
         identifier, status = linked.identifier, linked.status
         if identifier in component.claims:
-            if status in ("shared", "full"):
+            if status in ("shared", "full") and component.facet(identifier) is not None:
+                status = "inert" if status == "shared" else ""  # It is owned here, under the root of a redirect.
+            elif status in ("shared", "full"):
                 if linked.component != component.root:  # It was asked by a component that has merged into this one.
                     self._send(identifier, Claim(component.root, "", True))
                     return
                 component.remove_identifier(identifier)
-                component.closed[identifier] = status
+                component.close_to(identifier, status)
                 self.outputs.outbox.refused.append(status if status == "shared" else "component_full")
-            component.claims.discard(identifier)
+            component.end_claim(identifier)
             component.stale = True
-        if status == "inert" and identifier in component.identifiers and identifier not in component.inert:
-            component.inert.add(identifier)
+        if status == "inert" and identifier not in component.inert:
+            component.make_inert([identifier])  # It may be on its way here.
             component.stale = True
         if component.unsettled or component.stale:
             self.outputs.settle(component, now_ms, identifier)

@@ -22,11 +22,13 @@ class Absorb(msgspec.Struct, array_like=True, tag=1, gc=False):
 
     `leaves`: (key, capacity) of the window leaves that it belongs to. The partition that keeps the touch decides
     them, once, so that a definition which reaches the partitions at different moments counts no touch twice.
+    `lost`: a component that turned out to be gone; a redirect to it is a dead end.
     """
 
     via: str
     touch: Touch
     leaves: list[tuple[str, int]] = []
+    lost: str = ""
 
 
 class Claim(msgspec.Struct, array_like=True, tag=2, gc=False):

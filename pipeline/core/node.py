@@ -9,6 +9,7 @@ Source: docs/decisions/0005-facet-pages.md
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -23,6 +24,9 @@ PAGE_KEY: Final = b"f"
 _LIVE: Final = 0
 _REDIRECT: Final = 1
 _ARMED: Final = struct.Struct(">q")
+NONE: Final[frozenset[str]] = frozenset()
+NOTHING: Final[Mapping[str, str]] = {}
+"""Shared by all components that have nothing to remember: most. Both are replaced, never changed."""
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder().decode
@@ -89,31 +93,41 @@ class Entry:
     is gone, so that sequences stay gapless if it comes back.
     """
 
-    __slots__ = ("alias_of", "anchor", "memberships")
+    __slots__ = ("alias_of", "anchor", "memberships", "packed")
 
     def __init__(self, anchor: str, alias_of: str, memberships: dict[str, list[Any]]) -> None:
         self.anchor = anchor
         self.alias_of = alias_of
         self.memberships = memberships
+        self.packed: msgspec.Raw | None = None
 
-    def to_list(self) -> list[Any]:
+    def changed(self) -> None:
+        """To be called after every change: the stored form is made again."""
+        self.packed = None
+
+    def pack(self) -> msgspec.Raw:
         """The stored form."""
-        return [self.anchor, self.alias_of, self.memberships]
+        packed = self.packed
+        if packed is None:
+            packed = self.packed = msgspec.Raw(_encode([self.anchor, self.alias_of, self.memberships]))
+        return packed
 
 
 class Profile:
     """One person inside a component, computed. `fold` is the fold of the facets of `identifiers`.
 
     `anchor`: (first seen ms, rank, identifier) of the earliest identifier. `types`: identifier types present.
+    `shares_fold`: the fold is the only facet itself.
     """
 
-    __slots__ = ("anchor", "entry", "fold", "id", "identifiers", "types")
+    __slots__ = ("anchor", "entry", "fold", "id", "identifiers", "shares_fold", "types")
 
     def __init__(self, profile_id: str, identifiers: list[str], anchor: tuple[int, int, str], fold: Facet) -> None:
         self.id = profile_id
         self.identifiers = identifiers
         self.anchor = anchor
         self.fold = fold
+        self.shares_fold = False
         self.types = {identifier[: identifier.index(":")] for identifier in identifiers}
         self.entry: Entry | None = None
 
@@ -130,7 +144,7 @@ class Component:
     """
 
     __slots__ = (
-        "armed", "claims", "closed", "dirty_pages", "entries", "facets", "hold_until", "identifiers", "inert",
+        "armed", "claims", "closed", "dirty_pages", "entries", "facets", "head", "hold_until", "identifiers", "inert",
         "last_active", "packed", "pages", "profiles", "publish_due", "redirect", "refused", "reviewed", "root",
         "stale", "trigger", "unsettled", "window_due",
     )  # fmt: skip
@@ -141,12 +155,13 @@ class Component:
         self.armed = NEVER
         self.identifiers: dict[str, int] = {}
         self.pages: list[list[str]] = [[]]
-        self.inert: set[str] = set()
-        self.closed: dict[str, str] = {}
-        self.claims: set[str] = set()
+        self.inert: frozenset[str] = NONE
+        self.closed: Mapping[str, str] = NOTHING
+        self.claims: frozenset[str] = NONE
+        self.head: msgspec.Raw | None = None
         self.hold_until = 0
         self.entries: dict[str, Entry] = {}
-        self.trigger: list[Any] = ["", 0]
+        self.trigger: tuple[str, int] = ("", 0)
         self.unsettled = False
         self.window_due = NEVER
         self.publish_due = NEVER
@@ -165,7 +180,38 @@ class Component:
             self.pages.append([])
         self.pages[-1].append(identifier)
         page = self.identifiers[identifier] = len(self.pages) - 1
-        self.dirty_pages.add(page)
+        if page:
+            self.dirty_pages.add(page)
+        self.head = None
+
+    def add_claim(self, claim: str) -> None:
+        """Await an answer."""
+        self.claims = self.claims | {claim}
+        self.head = None
+
+    def end_claim(self, claim: str) -> None:
+        """The answer is in, or no longer needed."""
+        if claim in self.claims:
+            self.claims = self.claims - {claim}
+            self.head = None
+
+    def make_inert(self, identifiers: Iterable[str]) -> None:
+        """These identifiers no longer link."""
+        self.inert = self.inert.union(identifiers)
+        self.head = None
+
+    def close_to(self, identifier: str, why: str) -> None:
+        """Never link with an identifier outside."""
+        self.closed = {**self.closed, identifier: why}
+        self.head = None
+
+    def open_to(self, identifier: str) -> None:
+        """Undo `close_to`: the identifier is inside now. What was shared still does not link."""
+        if identifier in self.closed:
+            if self.closed[identifier] == "shared":
+                self.inert = self.inert | {identifier}
+            self.closed = {one: why for one, why in self.closed.items() if one != identifier}
+            self.head = None
 
     def remove_identifier(self, identifier: str) -> None:
         """Give an identifier up that turned out not to link. It has no facet here."""
@@ -174,6 +220,7 @@ class Component:
         self.facets.pop(identifier, None)
         self.packed.pop(identifier, None)
         self.dirty_pages.add(page)
+        self.head = None
 
     def facet(self, identifier: str) -> Facet | None:
         """The facet to read, or None if the identifier has contributed nothing itself."""
@@ -191,7 +238,8 @@ class Component:
         if facet is None:
             facet = self.facets[identifier] = Facet()
         self.packed.pop(identifier, None)
-        self.dirty_pages.add(self.identifiers[identifier])
+        if len(self.pages) > 1:
+            self.dirty_pages.add(self.identifiers[identifier])
         return facet
 
     def pack(self, identifier: str) -> msgspec.Raw:
@@ -225,12 +273,13 @@ class Component:
         """The stored form of the component's own record, page 0 included."""
         if self.redirect:
             return _ARMED.pack(self.armed) + _encode([_REDIRECT, self.redirect, self.pages[0], self.window_due])
-        facets = [self.pack(identifier) for identifier in self.pages[0]]
-        entries = {profile: entry.to_list() for profile, entry in self.entries.items()}
+        if self.head is None:
+            head = [self.pages, sorted(self.inert), self.closed, sorted(self.claims)]
+            self.head = msgspec.Raw(_encode(head))
         return _ARMED.pack(self.armed) + _encode(
-            [_LIVE, self.pages, sorted(self.inert), self.closed, sorted(self.claims), self.hold_until, entries,
-             self.trigger, self.unsettled, self.window_due, self.publish_due, self.last_active, self.reviewed,
-             self.refused, facets]  # fmt: skip
+            [_LIVE, self.head, {pid: entry.pack() for pid, entry in self.entries.items()}, self.trigger,
+             self.hold_until, self.unsettled, self.window_due, self.publish_due, self.last_active, self.reviewed,
+             self.refused, [self.pack(identifier) for identifier in self.pages[0]]]  # fmt: skip
         )
 
     @classmethod
@@ -245,28 +294,31 @@ class Component:
             component.pages = [kept]
             return component
         stored = _decode_live(body)
-        component.pages = stored.pages
-        component.identifiers = {
-            identifier: page for page, identifiers in enumerate(stored.pages) for identifier in identifiers
-        }
-        component.inert, component.closed, component.claims = set(stored.inert), stored.closed, set(stored.claims)
-        component.hold_until, component.trigger, component.unsettled = stored.hold_until, stored.trigger, stored.unsettled
+        pages, inert, closed, claims = stored.head
+        component.pages = pages
+        component.identifiers = (
+            dict.fromkeys(pages[0], 0)
+            if len(pages) == 1
+            else {identifier: page for page, identifiers in enumerate(pages) for identifier in identifiers}
+        )
+        component.inert = frozenset(inert) if inert else NONE
+        component.closed = closed or NOTHING
+        component.claims = frozenset(claims) if claims else NONE
         component.entries = {profile: Entry(*entry) for profile, entry in stored.entries.items()}
-        component.window_due, component.publish_due = stored.window_due, stored.publish_due
-        component.last_active, component.reviewed, component.refused = stored.last_active, stored.reviewed, stored.refused
-        component.packed = dict(zip(stored.pages[0], stored.facets, strict=True))
+        component.trigger, component.hold_until = stored.trigger, stored.hold_until
+        component.unsettled, component.window_due = stored.unsettled, stored.window_due
+        component.publish_due, component.last_active = stored.publish_due, stored.last_active
+        component.reviewed, component.refused = stored.reviewed, stored.refused
+        component.packed = dict(zip(pages[0], stored.facets, strict=True))
         return component
 
 
 class _Live(msgspec.Struct, array_like=True, gc=False):
     kind: int
-    pages: list[list[str]]
-    inert: list[str]
-    closed: dict[str, str]
-    claims: list[str]
-    hold_until: int
+    head: tuple[list[list[str]], list[str], dict[str, str], list[str]]
     entries: dict[str, tuple[str, str, dict[str, list[Any]]]]
-    trigger: list[Any]
+    trigger: tuple[str, int]
+    hold_until: int
     unsettled: bool
     window_due: int
     publish_due: int

@@ -43,7 +43,10 @@ class MembershipChange:
 
 @dataclass(slots=True)
 class ProfileAlias:
-    """An old profile id stands for `profile_id` from now on. `edge`: the identifier that linked the two."""
+    """An old profile id stands for `profile_id` from now on. `edge`: the identifier that linked the two.
+
+    `profile_id` empty: it stands for itself again, a tombstone on `profiles.merges`.
+    """
 
     old_profile_id: str
     profile_id: str

@@ -6,7 +6,7 @@ repeated or held-back decision changes nothing. It must not know how components 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from typing import Final
 
@@ -17,6 +17,8 @@ from .outbox import Cause, MembershipChange, Nodes, Outbox, ProfileAlias, Review
 from .policy import Policy
 from .segments.catalogue import Catalogue, CompiledSegment
 
+EMPTY: Final = Facet()
+"""Stands in a profile until its fold is made. Never changed."""
 PUBLISH_BATCH_MAX: Final = 1_000  # profiles published per batch once a partition has caught up
 
 
@@ -42,6 +44,10 @@ class Outputs:
             for segment in catalogue.segments.values()
             if any(use.within_ms is not None for use in segment.uses)
         )
+        self.entered_by_type = {
+            kind: tuple({segment.id: segment for segment in (*catalogue.inside_when_empty, *asking)}.values())
+            for kind, asking in catalogue.by_identifier_type.items()
+        }
 
     def profiles(self, component: Component) -> list[Profile]:
         """The profiles of a component, evaluated again if its evidence has changed."""
@@ -53,7 +59,7 @@ class Outputs:
     def profile_of(self, component: Component, identifier: str) -> Profile | None:
         """The profile that an identifier belongs to; None while its claim is open."""
         profiles = self.profiles(component)
-        if len(profiles) == 1 and not component.claims:
+        if len(profiles) == 1 and len(profiles[0].identifiers) == len(component.identifiers):
             return profiles[0]
         return next((profile for profile in profiles if identifier in profile.identifiers), None)
 
@@ -74,6 +80,7 @@ class Outputs:
                         Cause.MERGE if merged else Cause.EVENT, occurred_ms, event_id, now_ms)  # fmt: skip
         self.elapse(component, now_ms)
         self.changed(component, now_ms)
+        self.unpublished[component.root] = None  # It was taken off the list if it was due while it was unsettled.
 
     def decide(
         self,
@@ -102,6 +109,7 @@ class Outputs:
             if inside == old[0]:
                 continue
             old[0], old[1], old[2], old[3] = inside, old[1] + 1, occurred_ms, segment.version
+            entry.changed()
             deciding = segment.deciding_events(fold, at_ms)
             if event_id and event_id not in deciding:
                 deciding = (event_id, *deciding)
@@ -135,9 +143,9 @@ class Outputs:
         """Publish what waits, up to `PUBLISH_BATCH_MAX` components."""
         for root in list(self.unpublished)[:PUBLISH_BATCH_MAX]:
             component = self.nodes.component(root)
-            if component is None or component.redirect or component.publish_due == NEVER:
-                self.unpublished.pop(root, None)
-            elif not component.unsettled:
+            if component is None or component.redirect or component.unsettled or component.publish_due == NEVER:
+                self.unpublished.pop(root, None)  # An unsettled one comes back when it is settled.
+            else:
                 self.publish(component, now_ms)
                 self.nodes.save_component(component)
 
@@ -145,16 +153,18 @@ class Outputs:
         self, component: Component, segments: Iterable[CompiledSegment], deleted: Iterable[str], cause: Cause, now_ms: int
     ) -> bool:
         """Evaluate new or edited segments and leave deleted ones. Returns whether the component has changed."""
-        if component.redirect or component.unsettled:
-            return False  # It is evaluated in full when it is settled.
+        if component.redirect:
+            return False
         told, due_ms = len(self.outbox.changes), component.window_due
-        for profile in self.profiles(component):
-            self.decide(component, profile, segments, now_ms, cause, now_ms, "", now_ms)
+        if not component.unsettled:  # Else it is evaluated in full when it is settled.
+            for profile in self.profiles(component):
+                self.decide(component, profile, segments, now_ms, cause, now_ms, "", now_ms)
         for pid, entry in component.entries.items():
             for segment_id in deleted:
                 membership = entry.memberships.get(segment_id)
                 if membership is not None and membership[0]:
                     membership[0], membership[1], membership[2] = False, membership[1] + 1, now_ms
+                    entry.changed()
                     self._tell(pid, segment_id, membership, Cause.DEFINITION, (), now_ms, [])
         if len(self.outbox.changes) > told:
             self.changed(component, now_ms)
@@ -181,7 +191,7 @@ class Outputs:
 
     def _evaluate(self, component: Component) -> list[Profile]:
         identifiers = [one for one in component.identifiers if one not in component.claims]
-        if not component.inert and within_limits(identifiers, self.policy):
+        if len(identifiers) == 1 or (not component.inert and within_limits(identifiers, self.policy)):
             identifiers.sort(key=self.policy.order_of)
             groups = [identifiers] if identifiers else []
         else:
@@ -189,27 +199,48 @@ class Outputs:
             if len(refused) > component.refused:
                 self.outbox.refused.extend(one.reason for one in refused[component.refused :])
             component.refused = len(refused)
-        firsts = _first_seen(component)
-        profiles = []
-        for group in groups:
-            anchor = min((firsts.get(one, NEVER), *self.policy.order_of(one)) for one in group)
-            pid = profile_id(anchor[2], self.profile_key)
-            profile = Profile(pid, group, anchor, self._fold(component, group))
-            if pid not in component.entries:
-                component.entries[pid] = Entry(anchor[2], "", {})
-            profile.entry = component.entries[pid]
-            profiles.append(profile)
-        return profiles
+        firsts = _first_seen(component, len(groups) > 1)
+        # Who was only ever seen beside others, and is refused there, is nobody yet.
+        own = [group for group in groups if any(component.facet(one) is not None for one in group)]
+        return [self._profile(component, group, firsts) for group in own]
 
-    def _fold(self, component: Component, identifiers: list[str]) -> Facet:
-        """The fold of a profile. A profile of one facet shares it: a touch is then folded once."""
-        facets = [facet for one in identifiers if (facet := component.facet(one)) is not None]
-        if len(facets) == 1:
-            return facets[0]
+    def _profile(self, component: Component, group: list[str], firsts: Mapping[str, int]) -> Profile:
+        order_of = self.policy.order_of
+        anchor = min((firsts[one], *order_of(one)) for one in group if one in firsts)
+        pid = profile_id(anchor[2], self.profile_key)
+        profile = Profile(pid, group, anchor, EMPTY)
+        self._fold(component, profile)
+        entry = component.entries.get(pid)
+        if entry is None:
+            entry = component.entries[pid] = Entry(anchor[2], "", {})
+        profile.entry = entry
+        return profile
+
+    def first_profile(self, component: Component, via: str, facet: Facet, now_ms: int) -> Profile:
+        """The profile of a component that has just got its first touch and its only identifier."""
+        profile = self._profile(component, [via], {via: facet.first_seen})
+        component.profiles, component.stale, component.unsettled = [profile], False, False
+        segments = self.entered_by_type.get(via[: via.index(":")], self.catalogue.inside_when_empty)
+        if segments:
+            event_id, occurred_ms = component.trigger
+            self.decide(component, profile, segments, now_ms, Cause.EVENT, occurred_ms, event_id, now_ms)
+        return profile
+
+    def unshare_fold(self, profile: Profile) -> None:
+        """Give a profile a fold of its own, because a second facet is about to come."""
         fold = Facet()
+        fold.add(profile.fold, self.policy.traits, self.catalogue.capacities)
+        profile.fold, profile.shares_fold = fold, False
+
+    def _fold(self, component: Component, profile: Profile) -> None:
+        """Make the fold of a profile. A profile of one facet shares it: a touch is then folded once."""
+        facets = [facet for one in profile.identifiers if (facet := component.facet(one)) is not None]
+        if len(facets) == 1:
+            profile.fold, profile.shares_fold = facets[0], True
+            return
+        profile.fold = fold = Facet()
         for facet in facets:
             fold.add(facet, self.policy.traits, self.catalogue.capacities)
-        return fold
 
     def _retire(self, component: Component, profiles: list[Profile], now_ms: int, edge: str | None) -> bool:
         """Tell which profile ids have become aliases. Returns whether there was one."""
@@ -217,9 +248,16 @@ class Outputs:
         merged = False
         for pid, entry in component.entries.items():
             if pid in current:
-                entry.alias_of = ""
+                if entry.alias_of:
+                    entry.alias_of = ""
+                    entry.changed()
+                    self.outbox.aliases.append(ProfileAlias(pid, "", now_ms, Cause.UNMERGE, edge))
                 continue
-            heir = next((one for one in profiles if entry.anchor in one.identifiers), profiles[0])
+            heir = next((one for one in profiles if entry.anchor in one.identifiers), None)
+            if heir is None:
+                if entry.anchor in component.identifiers and entry.anchor not in component.claims:
+                    self._vanish(pid, entry, component.trigger[1], now_ms)
+                continue  # Or the identifier is still on its way here.
             if entry.alias_of == heir.id:
                 continue
             self.outbox.aliases.append(ProfileAlias(pid, heir.id, now_ms, Cause.MERGE, edge))
@@ -228,12 +266,20 @@ class Outputs:
                 self._leave_all(pid, entry, Cause.MERGE, component.trigger[1], now_ms)
                 self.outbox.snapshots.append(Snapshot(pid, None, [], now_ms))
             entry.alias_of = heir.id
+            entry.changed()
         return merged
+
+    def _vanish(self, pid: str, entry: Entry, occurred_ms: int, now_ms: int) -> None:
+        """Tell that a profile is gone without an heir: what gave it its id is nobody by itself."""
+        if not entry.alias_of:
+            self._leave_all(pid, entry, Cause.UNMERGE, occurred_ms, now_ms)
+            self.outbox.snapshots.append(Snapshot(pid, None, [], now_ms))
 
     def _leave_all(self, pid: str, entry: Entry, cause: Cause, occurred_ms: int, now_ms: int) -> None:
         for segment_id, membership in entry.memberships.items():
             if membership[0]:
                 membership[0], membership[1], membership[2] = False, membership[1] + 1, occurred_ms
+                entry.changed()
                 self._tell(pid, segment_id, membership, cause, (), now_ms, [])
 
     def _tell(
@@ -284,15 +330,21 @@ def _links(component: Component) -> list[Link]:
     return links
 
 
-def _first_seen(component: Component) -> dict[str, int]:
-    """Event time at which each identifier was first seen, by itself or with another."""
+def _first_seen(component: Component, with_links: bool) -> dict[str, int]:
+    """Event time at which each identifier was first seen, by itself or with another.
+
+    Without links it is enough for a single group: whoever is seen with another is no earlier than the other.
+    """
     firsts: dict[str, int] = {}
     for identifier in component.identifiers:
         facet = component.facet(identifier)
         if facet is None:
             continue
         firsts[identifier] = min(facet.first_seen, firsts.get(identifier, NEVER))
-        for link in links_of(identifier, facet):
-            for end in (link.stronger, link.weaker):
-                firsts[end] = min(link.first_ms, firsts.get(end, NEVER))
+        if with_links:
+            for link in links_of(identifier, facet):
+                if link.stronger in component.inert or link.weaker in component.inert:
+                    continue  # Who is beside a shared identifier is known here only by chance.
+                for end in (link.stronger, link.weaker):
+                    firsts[end] = min(link.first_ms, firsts.get(end, NEVER))
     return firsts

@@ -113,9 +113,7 @@ class Resolver:
         """The instant of the component's next timer, ms; NEVER if it needs none."""
         if component.redirect:
             return component.window_due
-        due_ms = min(component.window_due, component.publish_due)
-        if component.unsettled:
-            due_ms = min(due_ms, component.hold_until)
+        due_ms = component.hold_until if component.unsettled else min(component.window_due, component.publish_due)
         if self._is_anonymous(component):
             due_ms = min(due_ms, component.last_active + self.policy.anonymous_retention_ms)
         return due_ms
@@ -132,7 +130,7 @@ class Resolver:
         while self.queue:
             to, message = self.queue.popleft()
             if isinstance(message, Absorb):
-                self._absorb(to, message.via, message.touch, message.leaves, now_ms)
+                self._absorb(to, message.via, message.touch, message.leaves, now_ms, message.lost)
             elif isinstance(message, TO_IDENTIFIER):
                 self._at_identifier(to, message, now_ms)
             else:
@@ -157,7 +155,7 @@ class Resolver:
         elif isinstance(message, Retouch):
             if node is None or node.owner == message.component:
                 node = self._own(identifier, node)
-            self._send(node.owner, Absorb(identifier, message.touch, message.leaves))
+            self._send(node.owner, Absorb(identifier, message.touch, message.leaves, message.component))
 
     def _at_component(self, root: str, message: Message, now_ms: int) -> None:
         component = self.nodes.component(root)
@@ -166,17 +164,20 @@ class Resolver:
         elif component is not None and component.redirect:
             self._forward(component, message, now_ms)
         elif isinstance(message, Merge):
-            component = component or Component(root)
-            if component.armed <= now_ms:
+            if component is not None and min(component.armed, component.window_due) <= now_ms:
                 self._elapse(component, now_ms)
-            self.joiner.merge(component, message, now_ms)
+                component = self.nodes.component(root)  # None if it expired at this very instant.
+            self.joiner.merge(component or Component(root), message, now_ms)
         elif isinstance(message, Linked):
             if component is not None:
                 self.joiner.linked(component, message, now_ms)
         elif isinstance(message, Locate):
-            self._send(message.identifier, Repoint(root))
+            if component is not None and message.identifier in component.identifiers:
+                self._send(message.identifier, Repoint(root))
         elif isinstance(message, Fill):
             if component is not None:
+                if min(component.armed, component.window_due) <= now_ms:
+                    self._elapse(component, now_ms)
                 self.absorber.fill(component, message, now_ms)
                 self.nodes.save_component(component)
         else:
@@ -230,25 +231,29 @@ class Resolver:
 
     # -- component nodes: absorbing -------------------------------------------------------------------------
 
-    def _absorb(self, root: str, via: str, touch: Touch, leaves: Leaves, now_ms: int) -> None:
+    def _absorb(self, root: str, via: str, touch: Touch, leaves: Leaves, now_ms: int, lost: str = "") -> None:
         component = self.nodes.component(root)
         if component is None:
             self._send(via, Retouch(root, touch, list(leaves)))
             return
+        if component.redirect and component.redirect == lost:
+            self.nodes.drop_component(component)
+            self._send(via, Retouch(root, touch, list(leaves)))
+            return
         if component.redirect:
-            self._forward(component, Absorb(via, touch, list(leaves)), now_ms)
+            self._forward(component, Absorb(via, touch, list(leaves), lost), now_ms)
             self._send(via, Repoint(component.redirect))
             return
-        if component.armed <= now_ms:
+        if component.armed <= now_ms or component.window_due <= now_ms:
             self._elapse(component, now_ms)
             if not component.identifiers:  # It expired at this very instant.
                 self._send(via, Retouch(root, touch, list(leaves)))
                 return
         self.outputs.outbox.touches += 1
         component.last_active = now_ms
-        component.trigger = [touch.event_id, touch.occurred_at]
+        component.trigger = (touch.event_id, touch.occurred_at)
         if via not in component.identifiers:
-            component.closed.pop(via, None)
+            component.open_to(via)
             component.add_identifier(via)
             component.stale = True
         self.absorber.absorb(component, via, touch, leaves, now_ms)
@@ -260,12 +265,7 @@ class Resolver:
         """Everything of a component that is due by `now_ms`."""
         component.armed = NEVER  # Set again at the end of the batch.
         if component.redirect:
-            if component.window_due <= now_ms:
-                for identifier in component.pages[0]:
-                    self._send(component.redirect, Locate(identifier))
-                self.nodes.drop_component(component)
-            else:
-                self.nodes.save_component(component)
+            self._elapse_redirect(component, now_ms)
             return
         if component.unsettled:
             if component.hold_until <= now_ms:
@@ -278,6 +278,22 @@ class Resolver:
         if self._is_anonymous(component) and idle_ms >= self.policy.anonymous_retention_ms and component.last_active:
             self._expire(component, now_ms)
             return
+        self.nodes.save_component(component)
+
+    def _elapse_redirect(self, component: Component, now_ms: int) -> None:
+        """A redirect ends in two steps, so that whoever was made to point here before still finds the survivor.
+
+        First its identifiers are told where they are; it goes when all that point to it have done the same.
+        """
+        kept = component.pages[0]
+        if component.window_due <= now_ms and not kept:
+            self.nodes.drop_component(component)
+            return
+        if component.window_due <= now_ms:
+            for identifier in kept:
+                self._send(component.redirect, Locate(identifier))
+            component.pages = [[]]
+            component.window_due = now_ms + 2 * self.policy.history_ms
         self.nodes.save_component(component)
 
     def _expire(self, component: Component, now_ms: int) -> None:

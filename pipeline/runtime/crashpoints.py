@@ -1,8 +1,8 @@
 """Named points at which a test may kill the worker as the kernel would: no handler runs, nothing is flushed.
 
 `ELO_CRASH_AT=name` kills at the first time that the point is reached, `ELO_CRASH_AT=name:7` at the seventh.
-They stand at every commit boundary, once per batch and never once per record. tests/faults/test_crash_points.py
-walks all of them.
+They stand at every commit boundary, once per batch and never once per record.
+tests/faults/test_crash_points.py walks all of them.
 """
 
 from __future__ import annotations

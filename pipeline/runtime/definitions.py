@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from copy import copy
 from typing import Any, Final
 
 import msgspec
@@ -74,6 +75,7 @@ class Definitions:
             elif key != MEMBERS_KEY:
                 definition = definition_from_json(orjson.loads(value))
                 self.applied[definition.id] = definition
+        self._before = (copy(self.work), self.applied)
         resolver.outputs.use(Catalogue(self.applied.values()))
 
     @property
@@ -94,6 +96,7 @@ class Definitions:
 
         `touches_next`: committed offset; touches from there on are matched against the new catalogue.
         """
+        self._before = (copy(self.work), self.applied)
         offset, wanted = self._control.view
         if not self.work.done or offset == self.work.offset:
             return
@@ -102,6 +105,7 @@ class Definitions:
         deleted = [name for name in self.applied if name not in wanted]
         work = Work(offset=offset, changed=sorted(changed), deleted=deleted, done=not (changed or deleted))
         work.initial = [name for name in work.changed if name not in self.applied]
+        self.applied = dict(self.applied)  # The one before may come back, see `rollback`.
         for name, definition in changed.items():
             before = self.applied.get(name)
             if before is not None and definition.version <= before.version:
@@ -122,6 +126,15 @@ class Definitions:
         self._flushed = False
         self._save(work)
         reach("definitions.taken")
+
+    def rollback(self) -> None:
+        """The batch is void: what `begin` and `step` did in it has not happened."""
+        work, applied = self._before
+        self.work = copy(work)
+        if applied is not self.applied:
+            self.applied = applied
+            self._resolver.outputs.use(Catalogue(applied.values()))
+        self.close()  # The reader of the history has moved on.
 
     def _differs(self, definition: Definition) -> bool:
         before = self.applied.get(definition.id)

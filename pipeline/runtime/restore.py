@@ -19,8 +19,9 @@ from . import metrics
 from .crashpoints import reach
 from .store import WRITE_RECORDS_MAX, Position, Store, history_key, pack_seen
 
-POLL_S: Final = 1.0
-SILENCE_POLLS_MAX: Final = 60  # the broker may restart meanwhile
+POLL_S: Final = 0.05  # a poll sits it out whenever fewer records are there than it asked for
+SILENCE_POLLS_MAX: Final = 1_200  # a minute: the broker may restart meanwhile
+FETCH_WAIT_MS: Final = 20  # the broker tells the end of a partition only after this time
 
 
 def read_log(settings: Settings, topic: str, partition: int, start: int) -> Iterator[list[Any]]:
@@ -35,6 +36,7 @@ def read_log(settings: Settings, topic: str, partition: int, start: int) -> Iter
             isolation_level="read_committed",
             enable_partition_eof=True,
             auto_offset_reset="earliest",
+            fetch_wait_max_ms=FETCH_WAIT_MS,
             fetch_max_bytes=64 * 1024 * 1024,
             max_partition_fetch_bytes=16 * 1024 * 1024,
             queued_max_messages_kbytes=64 * 1024,

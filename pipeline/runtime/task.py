@@ -50,6 +50,10 @@ STALE_STATE_MS: Final = 3 * 86_400_000  # below delete.retention.ms (7 d) of elo
 ATTEMPTS_MAX: Final = 20  # a transaction that the broker aborts is run again so often
 
 
+Rejected = tuple[bytes, bytes, list[tuple[str, str | bytes | None]]]
+"""Value, key and headers of a touch that raised."""
+
+
 @dataclass(frozen=True, slots=True)
 class Environment:
     """What all tasks of a worker share. `rewind`, `pause`, `resume`: of the transport, by topic and partition."""
@@ -255,36 +259,37 @@ class Task:
 
     async def _handle(self, records: list[Any]) -> None:
         """Handle records in one transaction; a touch that raises is isolated by halving, and rejected alone."""
+        rejections: list[Rejected] = []
         for _ in range(ATTEMPTS_MAX):
+            work = self._begin_work(records)
             try:
-                work = await self._compute(records)
+                if not rejections:
+                    await self._take_in(records, work)
             except InvariantViolation:
                 raise
             except Exception as error:  # The one place: whatever the core raises for a touch.
-                self.store.rollback()
+                self._rollback(work)
                 if len(records) > 1:
                     middle = len(records) // 2
                     await self._handle(records[:middle])
                     await self._handle(records[middle:])
                     return
-                if not records or records[0].topic() != self.environment.topics.touches:
+                if records[0].topic() != self.environment.topics.touches:
                     raise
                 log.error("a touch raised and is rejected", partition=self.partition, offset=records[0].offset(),
                           error=repr(error))  # fmt: skip
-                work = self._begin_work(records)
-                await self._commit(work, [self._rejection(records[0], error)])
-                return
+                rejections.append(self._rejection(records[0], error))
+                continue
+            await self._finish(work)
             try:
-                await self._commit(work, [])
+                await self._commit(work, rejections)
                 return
             except MustAbort as error:
                 log.warning("transaction aborted, running the batch again", partition=self.partition,
                             error=str(error.__cause__))  # fmt: skip
                 metrics.TRANSACTIONS.labels("aborted").inc()
                 await self._in_thread(self.checkpoint.abort)
-                self.store.rollback()
-                for due_ms, root in work.fired:
-                    self.store.timers.add(due_ms, root)
+                self._rollback(work)
         raise InvariantViolation("the broker aborts every transaction of this partition", partition=self.partition)
 
     def _begin_work(self, records: list[Any]) -> Work:
@@ -294,15 +299,26 @@ class Task:
             next_offsets[record.topic()] = record.offset() + 1
         return Work(next_offsets, outbox, self._now_ms, [], [])
 
-    async def _compute(self, records: list[Any]) -> Work:
-        work = self._begin_work(records)
-        inbox = self._inbox
-        assert inbox is not None
+    def _rollback(self, work: Work) -> None:
+        """The batch is void: nothing of it may stay in memory, neither nodes nor messages nor definitions."""
+        self.store.rollback()
+        self.resolver.queue.clear()
+        self.definitions.rollback()
+        for due_ms, root in work.fired:
+            self.store.timers.add(due_ms, root)
+
+    async def _take_in(self, records: list[Any], work: Work) -> None:
+        """Let the core see the records. What it raises here is the fault of one of them."""
         self.definitions.begin(self._offsets[self.environment.topics.touches])
         for start in range(0, len(records), SLICE_RECORDS):
             if start:
                 await asyncio.sleep(0)
             self._handle_slice(records[start : start + SLICE_RECORDS], work)
+
+    async def _finish(self, work: Work) -> None:
+        """Timers, definitions, snapshots. What raises here is nobody's record: it ends the worker."""
+        inbox = self._inbox
+        assert inbox is not None
         caught_up = inbox.read_to_end and not len(inbox)
         self._now_ms = now_ms = max(self._now_ms, self._stream_ms())
         self._fire_timers(now_ms, work)
@@ -311,7 +327,6 @@ class Task:
             self.outputs.publish_all(now_ms)
         self._arm(work)
         work.now_ms = now_ms
-        return work
 
     def _handle_slice(self, records: list[Any], work: Work) -> None:
         touches = self.environment.topics.touches
@@ -355,7 +370,7 @@ class Task:
                 component.armed = due_ms
                 work.armed.append((due_ms, root))
 
-    def _rejection(self, record: Any, error: Exception) -> tuple[bytes, bytes, list[tuple[str, str | bytes | None]]]:
+    def _rejection(self, record: Any, error: Exception) -> Rejected:
         headers: list[tuple[str, str | bytes | None]] = [
             ("elo.reason", Reason.INTERNAL_ERROR), ("elo.field", ""), ("elo.detail", type(error).__name__),
             ("elo.topic", record.topic()), ("elo.partition", str(record.partition())),
@@ -366,7 +381,7 @@ class Task:
 
     # -- committing ---------------------------------------------------------------------------------------------
 
-    async def _commit(self, work: Work, rejections: list[tuple[bytes, bytes, Any]]) -> None:
+    async def _commit(self, work: Work, rejections: list[Rejected]) -> None:
         if work.outbox.changes:
             self.store.put(MEMBERS_KEY, orjson.dumps(self.measures.members_after(work.outbox)))
         records = self.store.encode()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -44,6 +45,27 @@ LOG_PAUSE_S: Final = 10.0  # the same transient error is logged at most this oft
 STUCK_S: Final = 60.0  # a batch that stays longer with an agent is worth a warning
 
 
+class Sparingly(logging.Filter):
+    """Let each kind of message of the client through once in LOG_PAUSE_S: an outage causes 20 a second."""
+
+    def __init__(self) -> None:
+        """Nothing has been said yet."""
+        super().__init__()
+        self._said_at: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Say whether `record` is let through. The client gives the kind as the first argument."""
+        kind = str(record.args[0]) if isinstance(record.args, tuple) and record.args else str(record.msg)
+        if record.created - self._said_at.get(kind, -LOG_PAUSE_S) < LOG_PAUSE_S:
+            return False
+        self._said_at[kind] = record.created
+        return True
+
+
+client_logger = get_logger("faust.transport.batches.client")
+client_logger.addFilter(Sparingly())
+
+
 @dataclass(slots=True)
 class TransportStats:
     """What the transport has done since its start, for metrics: numbers only go up."""
@@ -78,6 +100,8 @@ class ConsumerBase(FaustConsumer):
         self._news: dict[TP, Partition] = {}
         self._followers: dict[str, list[str]] = {}
         self._offered: dict[TP, Partition] = {}
+        self._commit_answer: asyncio.Future[Any] | None = None
+        self._commit_parts: set[tuple[str, int, int]] = set()
         self._seeking: set[TP] = set()
         self._revoked: set[TP] = set()
         self._rebalanced = asyncio.Event()

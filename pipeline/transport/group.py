@@ -14,7 +14,7 @@ from typing import Any, cast
 import confluent_kafka as ck
 from faust.types.tuples import TP
 
-from .base import logger
+from .base import client_logger, logger
 from .errors import ConfigurationError
 from .offsets import OffsetCommitter
 from .partition import Partition
@@ -47,7 +47,8 @@ class GroupMember(OffsetCommitter):
     def _new_client(self) -> Any:
         config = self.options.client_config(cast(Any, self.transport).bootstrap)
         config["error_cb"] = self._on_client_error
-        return ck.Consumer(config, logger=logger)
+        config["on_commit"] = self._on_commit
+        return ck.Consumer(config, logger=client_logger)
 
     def _with_followers(self, parts: Iterable[Any]) -> list[TP]:
         """Return the given partitions and those that follow them."""

@@ -10,13 +10,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 import confluent_kafka as ck
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from faust.types.tuples import TP
 
 from .base import ConsumerBase, logger
+
+COMMIT_TIMEOUT_S: Final = 60.0  # librdkafka gives up before
+COMMIT_STOP_S: Final = 5.0  # the same while stopping: what is not committed is read again
+COMMIT_POLL_S: Final = 0.005
 
 
 class OffsetCommitter(ConsumerBase):
@@ -42,9 +46,9 @@ class OffsetCommitter(ConsumerBase):
         return True
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
-        """Commit after `before_commit`, in a thread.
+        """Commit after `before_commit`. A failure that passes is tried again at the next interval.
 
-        A failure that passes is tried again at the next interval.
+        The request is asynchronous: a synchronous one, even on a thread, makes polling wait for its answer.
         """
         if self._failed or self._closed:
             return False
@@ -53,14 +57,12 @@ class OffsetCommitter(ConsumerBase):
         # A partition lost and gained again meanwhile starts anew: its old offset may be behind.
         assigned, offered = self._partitions, self._offered
         wanted = {tp: assigned[tp] for tp in offsets if tp in assigned and assigned[tp] is offered.get(tp)}
-        if not wanted:
+        if not wanted or self._closed:
             return False
-        request = [ck.TopicPartition(tp.topic, tp.partition, offsets[tp]) for tp in wanted]
         try:
-            done = await asyncio.to_thread(self._client.commit, offsets=request, asynchronous=False)
-            for part in done:
-                if part.error is not None:
-                    raise KafkaException(part.error)
+            await self._request_commit(
+                [ck.TopicPartition(tp.topic, tp.partition, offsets[tp]) for tp in wanted]
+            )
         except KafkaException as failure:
             self.stats.commit_failures += 1
             self._on_error(failure.args[0])
@@ -69,6 +71,35 @@ class OffsetCommitter(ConsumerBase):
             partition.committed = max(partition.committed, offsets[tp])
         self.stats.commits += 1
         return True
+
+    async def _request_commit(self, parts: list[Any]) -> None:
+        """Send one commit and wait for the answer, which the pump, or this function when it rests, polls for.
+
+        Raises: KafkaException if the group, or any partition, refuses; or if no answer comes.
+        """
+        self._commit_answer = answer = asyncio.get_running_loop().create_future()
+        self._commit_parts = {(part.topic, part.partition, part.offset) for part in parts}
+        self._client.commit(offsets=parts, asynchronous=True)
+        limit, resting = time.monotonic() + COMMIT_TIMEOUT_S, False
+        while not answer.done():
+            if self.should_stop and not resting:
+                limit, resting = min(limit, time.monotonic() + COMMIT_STOP_S), True
+            if time.monotonic() > limit or self._closed:
+                raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+            if resting:
+                self._client.poll(0)  # the pump has ended; a record that comes here is read again later
+            await asyncio.wait([answer], timeout=COMMIT_POLL_S)
+        error, committed = answer.result()
+        refused = error or next((part.error for part in committed if part.error is not None), None)
+        if refused is not None:
+            raise KafkaException(refused)
+
+    def _on_commit(self, error: KafkaError | None, parts: list[Any]) -> None:
+        """Called by the client, inside a poll, with the answer to a commit."""
+        answer = self._commit_answer
+        answered = {(part.topic, part.partition, part.offset) for part in parts}
+        if answer is not None and not answer.done() and answered == self._commit_parts:
+            answer.set_result((error, parts))
 
     async def on_stop(self) -> None:
         """Commit what was acknowledged, then leave the group, so that others take over at once."""

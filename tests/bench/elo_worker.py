@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ from pipeline.wire.avro import decode_record
 
 from .child import Child
 from .cluster import Cluster
-from .oracle import SEGMENTS, Expected, Oracle, compare
+from .oracle import SEGMENTS, Oracle, compare, compare_changes
 
 READY_WITHIN_S: Final = 120
 IDLE_WITHIN_S: Final = 600
@@ -176,18 +176,6 @@ class EloWorker:
             for name, value in wanted.items()
             if metrics.get(name, 0) != value
         ]
-
-
-def compare_changes(expected: list[Expected], net: Mapping[str, int], from_ms: int, to_ms: int) -> list[str]:
-    """Entries less exits of each segment, as told, against those who must be inside in [from_ms, to_ms]."""
-    pairs = [(profile.memberships(from_ms), profile.memberships(to_ms)) for profile in expected]
-    found = []
-    for segment, told in net.items():
-        least = sum(segment in before and segment in after for before, after in pairs)
-        most = sum(segment in before or segment in after for before, after in pairs)
-        if not least <= told <= most:
-            found.append(f"{segment}: entries less exits are {told}, expected {least} to {most}")
-    return found
 
 
 def decode_change(value: bytes) -> dict[str, Any]:

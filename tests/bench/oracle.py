@@ -165,6 +165,18 @@ def compare(
     return differences
 
 
+def compare_changes(expected: list[Expected], net: Mapping[str, int], from_ms: int, to_ms: int) -> list[str]:
+    """Entries less exits of each segment, as told, against those who must be inside in [from_ms, to_ms]."""
+    pairs = [(profile.memberships(from_ms), profile.memberships(to_ms)) for profile in expected]
+    found = []
+    for segment, told in net.items():
+        least = sum(segment in before and segment in after for before, after in pairs)
+        most = sum(segment in before or segment in after for before, after in pairs)
+        if not least <= told <= most:
+            found.append(f"{segment}: entries less exits are {told}, expected {least} to {most}")
+    return found
+
+
 def _differences(profile: Expected, line: Mapping[str, Any], from_ms: int, to_ms: int) -> list[str]:
     inside, before, after = set(line["memberships"]), profile.memberships(from_ms), profile.memberships(to_ms)
     checks: tuple[tuple[str, object, Callable[[], bool]], ...] = (

@@ -19,7 +19,7 @@ class Worker:
 
     def __init__(self, deployment: Deployment) -> None:
         self.prefix = deployment.prefix
-        servers = {"bootstrap.servers": deployment.bootstrap}
+        servers: dict[str, Any] = {"bootstrap.servers": deployment.bootstrap, "log_level": 0}
         self.group = Consumer({**servers, "group.id": f"{self.prefix}elo"})
         self.producer = Producer({**servers, "transactional.id": f"{self.prefix}worker"})
         self.producer.init_transactions(10)

@@ -1,8 +1,9 @@
-"""A worker for tests/integration/test_transport.py: a Faust app on the transport that writes down what it sees.
+"""A worker for tests/integration/test_transport.py: a Faust app that writes down what it sees.
 
-`python transport_worker.py SETTINGS` with a JSON object; see `Settings`. It has two modes. `plain` reads ordinary
-topics and logs every batch. `tasks` is the shape of a real exactly-once resolver: one task and one transactional
-producer per partition of `lead`, offsets of `lead` and `mail` inside the transactions, one `out` record per batch.
+`python transport_worker.py SETTINGS` with a JSON object; see `Settings`. It has two modes. `plain` reads
+ordinary topics and logs every batch. `tasks` is the shape of a real exactly-once resolver: one task and one
+transactional producer per partition of `lead`, offsets of `lead` and `mail` inside the transactions, one
+`out` record per batch.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-import confluent_kafka as ck  # noqa: E402
-from faust.types.tuples import TP  # noqa: E402
+import confluent_kafka as ck
+from faust.types.tuples import TP
 
-from pipeline.transport import Batch, Chain, Link, TransportOptions, batch_topic, consumer_of, create_app  # noqa: E402
+from pipeline.transport import Batch, Chain, Link, TransportOptions, batch_topic, consumer_of, create_app
 
 
 @dataclass
@@ -57,6 +58,11 @@ LOG = os.open(SETTINGS.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 def log(kind: str, **what: Any) -> None:
     """Append one line; it survives a kill."""
     os.write(LOG, (json.dumps({"kind": kind, "at": time.time(), **what}) + "\n").encode())
+
+
+def gate_is_open() -> bool:
+    """Whether the test has made the file that opens the gate; without a gate, always."""
+    return not SETTINGS.gate or os.path.exists(SETTINGS.gate)
 
 
 def describe(batch: Batch) -> dict[str, Any]:
@@ -174,7 +180,7 @@ def on_revoked(tps: set[TP]) -> None:
 async def before_commit() -> None:
     """Stands for a producer's flush."""
     log("flush")
-    while SETTINGS.gate and not os.path.exists(SETTINGS.gate):
+    while not gate_is_open():  # noqa: ASYNC110  another process opens it
         await asyncio.sleep(0.05)
 
 
@@ -256,7 +262,7 @@ async def report() -> None:
             ended=[list(tp) for tp in consumer.assignment() if consumer.caught_up(tp) is not None],
             lag={f"{tp.topic}/{tp.partition}": consumer.lag(tp) for tp in consumer.assignment()},
         )
-        if SETTINGS.pause and os.path.exists(SETTINGS.gate):
+        if SETTINGS.pause and gate_is_open():
             for tp in consumer.assignment():
                 consumer.resume(tp)
         if SETTINGS.stop_flow_every and now - shaken > SETTINGS.stop_flow_every and not app.rebalancing:

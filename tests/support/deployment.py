@@ -44,7 +44,7 @@ class Deployment:
     def __init__(self, bootstrap: str, prefix: str, capture: pytest.CaptureFixture[str]) -> None:
         self.bootstrap, self.prefix, self.capture = bootstrap, prefix, capture
         self.options = ("--bootstrap", bootstrap, "--topic-prefix", prefix)
-        self.producer = Producer({"bootstrap.servers": bootstrap})
+        self.producer = Producer({"bootstrap.servers": bootstrap, "log_level": 0})
 
     def elo(self, *arguments: object, stdin: bytes | None = None) -> Done:
         """Run a command in this process."""

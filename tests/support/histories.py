@@ -89,7 +89,7 @@ class World:
             type=rng.choice(EVENTS),
             occurred_at=START_MS + rng.randrange(20) * HOUR_MS // 2 + rng.choice([0, 0, 1]),
             identifiers=self.identifiers(),
-            traits=json.dumps(traits) if traits else rng.choice(["", "{}"]),
+            traits=json.dumps(traits) if traits else "{}",
             properties=json.dumps(properties) if properties else "{}",
             consent={one: rng.random() < 0.7 for one in PURPOSES if rng.random() < 0.15},
         )

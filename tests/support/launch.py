@@ -47,7 +47,7 @@ def poison(stage: str) -> None:
 
     if stage == "intake":
         reader = touchpoint.TouchpointReader
-        raising(reader, "read", lambda a: "poison" if b'"poison' in (a[1] or b"") else "", after=False)
+        raising(reader, "read", lambda a: "poison" if b"poison-" in (a[1] or b"") else "", after=False)
     elif stage == "resolver":
         raising(resolver.Resolver, "touch", lambda a: a[1].event_id, after=False)
     else:

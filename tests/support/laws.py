@@ -115,9 +115,11 @@ def check_aliases(cluster: Cluster) -> None:
     for told in cluster.told:
         output = told.output
         if isinstance(output, ProfileAlias):
-            assert output.old_profile_id != output.profile_id
-            heirs[output.old_profile_id] = output.profile_id
-            fresh.add(output.old_profile_id)
+            assert output.profile_id != heirs.get(output.old_profile_id, "")
+            heirs.pop(output.old_profile_id, None)
+            if output.profile_id:
+                heirs[output.old_profile_id] = output.profile_id
+                fresh.add(output.old_profile_id)
         elif isinstance(output, MembershipChange):
             if output.profile_id in heirs:
                 assert output.profile_id in fresh, output

@@ -8,7 +8,7 @@ from typing import Any, Final
 import pytest
 
 from tests.bench.generator import Record
-from tests.bench.oracle import DAY_MS, Oracle, compare
+from tests.bench.oracle import DAY_MS, Oracle, compare, compare_changes
 from tests.bench.streams_oracle import HOUR_MS, StreamsOracle
 
 NOW_MS: Final = 1_790_000_000_000
@@ -162,6 +162,13 @@ def test_whatever_is_wrong_in_a_dump_is_found(spoil: Any) -> None:
     lines = sorted(line_of(oracle, NOW_MS), key=lambda line: -len(line["identifiers"]))
     spoil(lines)
     assert compare(oracle.profiles(), lines, NOW_MS, NOW_MS)
+
+
+def test_entries_less_exits_must_be_those_who_are_inside() -> None:
+    profiles = oracle_of(*HISTORY).profiles()
+    assert compare_changes(profiles, {A: 1, B: 0, C: 1}, NOW_MS, NOW_MS) == []
+    assert compare_changes(profiles, {A: 0, B: 0, C: 1}, NOW_MS, NOW_MS + 6_000) == []
+    assert len(compare_changes(profiles, {A: 0, B: 1, C: 1}, NOW_MS, NOW_MS)) == 2
 
 
 def test_kafka_streams_does_not_merge_and_counts_whole_hours() -> None:

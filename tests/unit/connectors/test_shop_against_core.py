@@ -35,7 +35,7 @@ def good(seed: int, seconds: int = 20) -> tuple[Shop, list[dict]]:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_every_spelling_normalises_to_what_the_shop_means(seed: int, policy: Policy) -> None:
-    shop, touchpoints = good(seed, seconds=60)
+    shop, touchpoints = good(seed, seconds=30)
     normaliser = Normaliser(policy)
     seen = {(one["type"], one["value"]) for touchpoint in touchpoints for one in touchpoint["identifiers"]}
     for kind, value in seen:
@@ -51,7 +51,7 @@ def test_every_spelling_normalises_to_what_the_shop_means(seed: int, policy: Pol
 @pytest.mark.parametrize("seed", range(3))
 def test_the_intake_accepts_and_rejects_what_the_shop_says(seed: int, policy: Policy) -> None:
     reader = TouchpointReader(policy, SOURCES, TouchpointDecoder())
-    for emission in Shop(seed, START_MS).until(START_MS + 60_000):
+    for emission in Shop(seed, START_MS).until(START_MS + 30_000):
         read = reader.read(encode(emission), emission.due_ms)
         if isinstance(read, Rejection):
             assert (read.reason, read.detail) == (emission.reason, read.detail)

@@ -1,0 +1,3 @@
+"""Fixtures of the fault tests."""
+
+from tests.support.fleet import make_fleet  # noqa: F401  pytest finds fixtures by their names here
