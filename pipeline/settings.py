@@ -146,11 +146,18 @@ class Settings(BaseSettings):
     linger_ms: Milliseconds = Field(
         5, ge=0, le=60_000, description="How long a producer waits to fill a batch."
     )
+    commit_interval_ms: Milliseconds = Field(
+        20,
+        ge=0,
+        le=60_000,
+        description="A partition commits at most this often; longer saves CPU and costs latency.",
+    )
     profile_interval_ms: Milliseconds = Field(
-        1_000,
+        10_000,
         ge=0,
         le=3_600_000,
-        description="A profile that keeps changing is published at most this often; memberships never wait.",
+        description="While its partition is busy a profile is published at most this often, and at once when "
+        "the partition comes to rest; memberships never wait.",
     )
     cache_mb: int = Field(
         128,

@@ -28,6 +28,8 @@ BUSY: Final = "shopping-now"
 """The segment that changes all the time: told only when nothing else is."""
 FIRST: Final = "madrid-running-no-purchase"
 STORIES_KEPT: Final = 40
+SEGMENTS_COLUMNS: Final = 55
+FRAME_LINES: Final = 6  # borders of the panels, the heading of the segments, and a spare line
 
 
 class View(Protocol):
@@ -132,15 +134,13 @@ class LiveView:
 def screen(
     board: Board, ledger: Ledger, first: Sequence[Story], others: Sequence[Story], height: int
 ) -> RenderableType:
-    """One frame: the flow and the segments side by side, then the newest stories that fit."""
-    top = Table.grid(expand=True, padding=(0, 1))
-    top.add_column(ratio=2)
-    top.add_column(ratio=3)
-    top.add_row(
-        Panel(_flow(board), title="Elo demo", subtitle=board.phase),
-        Panel(_segments(ledger), title="Segments"),
-    )
-    room = max(4, (height - len(SEGMENTS) - 8) // 2)
+    """One frame: the flow and the segments side by side, then the newest stories that fit. Fits 80 x 24."""
+    top = Table.grid(expand=True)
+    top.add_column(ratio=1)
+    top.add_column(width=SEGMENTS_COLUMNS)
+    flow = Panel(_flow(board), title="Elo demo", subtitle=f"{time.monotonic() - board.began_s:.0f} s")
+    top.add_row(flow, Panel(_segments(ledger), title="Segments", subtitle=board.phase))
+    room = max(4, (height - len(SEGMENTS) - FRAME_LINES) // 2)
     in_madrid = list(first)[: room // 2]
     told = Group(*(_lines(story) for story in [*in_madrid, *list(others)[: room - len(in_madrid)]]))
     return Group(
@@ -151,29 +151,30 @@ def screen(
 def _flow(board: Board) -> Table:
     p50, p99 = quantile(list(board.recent_ms), 0.5), quantile(list(board.recent_ms), 0.99)
     rows = {
-        "running for": f"{time.monotonic() - board.began_s:.0f} s",
-        "touchpoints in": f"{board.sent.per_second():.0f}/s, {board.sent.total:,} in all",
-        "resolved": f"{board.handled.per_second():.0f}/s",
-        "lag": "unknown" if board.lag is None else f"{board.lag:,} records",
-        "changes": f"{board.changes.per_second():.0f}/s, {board.changes.total:,} in all",
-        "touch to change": "nothing yet" if p50 is None else f"p50 {p50} ms, p99 {p99} ms",
-        "timers late by": f"{board.timer_late_ms_max} ms at most",
-        "profiles merged": f"{board.merges:,}",
-        "rejected": f"{sum(board.rejected.values())}",
+        "in": f"{board.sent.per_second():.0f}/s, {board.sent.total:,}",
+        "out": f"{board.handled.per_second():.0f}/s",
+        "lag": "unknown" if board.lag is None else f"{board.lag:,}",
+        "changes": f"{board.changes.per_second():.0f}/s, {board.changes.total:,}",
+        "p50, p99": "no change yet" if p50 is None else f"{p50}, {p99} ms",
+        "timers": f"{board.timer_late_ms_max} ms late",
+        "merges": f"{board.merges:,}",
+        "rejected": f"{sum(board.rejected.values()):,}",
     }
-    table = Table.grid(padding=(0, 2))
+    table = Table.grid(padding=(0, 1))
+    table.add_column(style="dim", no_wrap=True, min_width=8)
+    table.add_column(no_wrap=True)
     for name, value in rows.items():
-        table.add_row(Text(name, style="dim"), value)
-    for reason, count in board.rejected.most_common(3):
-        table.add_row(Text(f"  {reason}", style="dim"), str(count))
+        table.add_row(name, value)
+    reasons = ", ".join(f"{reason} {count}" for reason, count in board.rejected.most_common(3))
+    table.add_row("", Text(reasons, style="dim", overflow="ellipsis", no_wrap=True))
     return table
 
 
 def _segments(ledger: Ledger) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, expand=True, padding=(0, 1), pad_edge=False)
-    table.add_column("segment")
+    table = Table(box=None, expand=True, padding=(0, 1), pad_edge=False, header_style="dim")
+    table.add_column("", no_wrap=True)
     for name in ("inside", "entered", "exited"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for segment_id in SEGMENTS:
         counts = (ledger.inside[segment_id], ledger.entered[segment_id], ledger.exited[segment_id])
         style = "bold cyan" if segment_id == FIRST else ""

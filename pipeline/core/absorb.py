@@ -122,7 +122,7 @@ class Absorber:
     def _see_links(self, component: Component, facet: Facet, via: str, touch: Touch, now_ms: int) -> None:
         """Keep the evidence of a touch with several identifiers, and claim those that are new."""
         at_ms, event_id, others = touch.occurred_at, touch.event_id, touch.identifiers[1:]
-        for index, other in enumerate(others):
+        for other in others:
             if other not in component.identifiers and other not in component.closed:
                 if len(component.identifiers) >= self.policy.component_identifiers_max:
                     self.outputs.refuse_full(component, other, now_ms)
@@ -133,6 +133,7 @@ class Absorber:
                 self._new_link(component, other, via)
             elif component.refused and self._reorders(facet.links[other], other, at_ms):
                 component.stale = True
+        for index, other in enumerate(others):  # Now all of them are claimed.
             if self.policy.rule_of(other).limit == STRONG_LIMIT:
                 for weaker in others[index + 1 :]:
                     key = f"{other}{PAIR}{weaker}"

@@ -7,19 +7,13 @@ the last part and the last open claim are in. It must not know how messages trav
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
-
 import msgspec
 
 from .messages import MERGE_BYTES_MAX, Claim, Close, Join, Linked, Merge, Message
-from .node import Component, Entry, is_nil
+from .node import CLAIMANT, Component, Entry, is_nil
 from .outbox import Nodes
 from .outputs import Outputs
 from .policy import Policy
-
-MERGING: Final = "\x1f"
-"""Prefix of a claim that stands for a merge of which parts are still on their way."""
-
 
 class Joiner:
     """Unites components. One per task."""
@@ -35,19 +29,19 @@ class Joiner:
     def join(self, root: str, component: Component | None, join: Join, now_ms: int) -> None:
         survivor = join.survivor
         if component is None or survivor in (root, component.redirect):
-            self._send(survivor, Linked(survivor, join.identifier, ""))
+            self._send(survivor, Linked(join.claimant, join.identifier, ""))
         elif component.redirect:
             # The redirect stays as it is: what goes through it must not overtake the merge that went before.
             upper, lower = self.policy.ordered(component.redirect, survivor)
-            self._send(lower, Join(upper, join.identifier))
+            self._send(lower, Join(upper, join.identifier, join.claimant))
         else:
-            self._give_up(component, survivor, join.identifier, now_ms)
+            self._give_up(component, join, now_ms)
 
-    def _give_up(self, component: Component, survivor: str, identifier: str, now_ms: int) -> None:
+    def _give_up(self, component: Component, join: Join, now_ms: int) -> None:
         """Send everything to the survivor, in parts if it is large, and become a redirect."""
         self.outputs.outbox.joins += 1
-        claims = component.claims  # A touch of its own can reach an identifier here before its claim is answered.
-        owned = [one for one in component.identifiers if one not in claims or component.facet(one) is not None]
+        awaited = component.awaited()  # A touch can reach an identifier here before its claim is answered.
+        owned = [one for one in component.identifiers if one not in awaited or component.facet(one) is not None]
         parts: list[list[tuple[str, msgspec.Raw]]] = [[]]
         size = 0
         for one in owned:
@@ -58,25 +52,23 @@ class Joiner:
             parts[-1].append((one, packed))
             size += len(memoryview(packed)) + len(one)
         for index, facets in enumerate(parts):
-            merge = Merge(component.root, identifier, index == len(parts) - 1, facets)
+            merge = Merge(component.root, join.identifier, join.claimant, index == len(parts) - 1, facets)
             if index == 0:
                 merge.inert, merge.closed = sorted(component.inert), dict(component.closed)
-                merge.claims = sorted(claims - {identifier})
+                merge.claims = sorted(component.claims - {_claim_of(join.claimant, join.identifier, component.root)})
                 merge.entries = {pid: (e.anchor, e.alias_of, e.memberships) for pid, e in component.entries.items()}
                 merge.trigger, merge.last_active = component.trigger, component.last_active
-            self._send(survivor, merge)
+            self._send(join.survivor, merge)
         self.outputs.unpublished.pop(component.root, None)
         self.nodes.drop_pages(component)
-        component.become_redirect(survivor, now_ms + self.policy.history_ms)
+        component.become_redirect(join.survivor, now_ms + self.policy.history_ms)
         self.nodes.save_component(component)
 
     def merge(self, component: Component, merge: Merge, now_ms: int) -> None:
         for identifier, packed in merge.facets:
             self._take(component, identifier, packed)
-        taken = {identifier for identifier, _ in merge.facets}
-        for identifier in merge.claims:
-            if identifier in taken or not (identifier in component.identifiers or identifier in component.closed):
-                self._await(component, identifier, now_ms)
+        for claim in merge.claims:
+            self._await(component, claim if CLAIMANT in claim else f"{merge.loser}{CLAIMANT}{claim}", now_ms)
         if merge.inert:
             component.make_inert(merge.inert)
         for identifier, why in merge.closed.items():
@@ -89,8 +81,8 @@ class Joiner:
         component.last_active = max(component.last_active, merge.last_active)
         component.stale = True
         if merge.last:
-            component.end_claim(MERGING + merge.loser)
-            component.end_claim(merge.identifier)
+            component.end_claim(CLAIMANT + merge.loser)
+            component.end_claim(_claim_of(merge.claimant, merge.identifier, component.root))
             if merge.identifier not in component.identifiers and merge.identifier not in component.closed:
                 self._await(component, merge.identifier, now_ms)  # It comes with another merge, or was forgotten.
                 self._send(merge.identifier, Claim(component.root, "", True))
@@ -98,22 +90,23 @@ class Joiner:
                 self.outputs.refuse_full(component, merge.identifier, now_ms)
                 self._send(merge.identifier, Close())
         else:
-            self._await(component, MERGING + merge.loser, now_ms)
+            self._await(component, CLAIMANT + merge.loser, now_ms)
         self.outputs.outbox.sizes.append(len(component.identifiers))
         self.outputs.settle(component, now_ms, merge.identifier)
         self.nodes.save_component(component)
 
-    def _await(self, component: Component, identifier: str, now_ms: int) -> None:
-        """Hold outputs back until the claim on an identifier is answered, or a merge is complete."""
+    def _await(self, component: Component, claim: str, now_ms: int) -> None:
+        """Hold outputs back until a claim is answered, or a merge (CLAIMANT, loser) is complete."""
         if not component.claims:
             component.hold_until = now_ms + self.policy.link_wait_ms
-        if identifier not in component.identifiers and not identifier.startswith(MERGING):
-            component.add_identifier(identifier)
-        component.add_claim(identifier)
+        component.add_claim(claim)
+        if not claim.startswith(CLAIMANT):
+            identifier = claim.rpartition(CLAIMANT)[2]
+            if identifier not in component.identifiers and identifier not in component.closed:
+                component.add_identifier(identifier)
 
     def _take(self, component: Component, identifier: str, packed: msgspec.Raw) -> None:
-        """Union of one facet. What the loser owned is owned here now, so an open claim on it is answered."""
-        component.end_claim(identifier)
+        """Union of one facet. Whose claim on it is open here will be answered by itself."""
         component.open_to(identifier)
         if identifier not in component.identifiers:
             component.add_identifier(identifier)
@@ -134,21 +127,39 @@ class Joiner:
 
     def linked(self, component: Component, linked: Linked, now_ms: int) -> None:
         identifier, status = linked.identifier, linked.status
-        if identifier in component.claims:
-            if status in ("shared", "full") and component.facet(identifier) is not None:
-                status = "inert" if status == "shared" else ""  # It is owned here, under the root of a redirect.
-            elif status in ("shared", "full"):
-                if linked.component != component.root:  # It was asked by a component that has merged into this one.
-                    self._send(identifier, Claim(component.root, "", True))
-                    return
-                component.remove_identifier(identifier)
-                component.close_to(identifier, status)
-                self.outputs.outbox.refused.append(status if status == "shared" else "component_full")
-            component.end_claim(identifier)
+        claim = _claim_of(linked.component, identifier, component.root)
+        if claim in component.claims:
+            component.end_claim(claim)
             component.stale = True
+            if status in ("shared", "full"):
+                status = self._refused(component, identifier, status, claim == identifier, now_ms)
+            elif identifier not in component.identifiers:
+                component.open_to(identifier)
+                component.add_identifier(identifier)
         if status == "inert" and identifier not in component.inert:
             component.make_inert([identifier])  # It may be on its way here.
             component.stale = True
         if component.unsettled or component.stale:
             self.outputs.settle(component, now_ms, identifier)
         self.nodes.save_component(component)
+
+    def _refused(self, component: Component, identifier: str, status: str, own: bool, now_ms: int) -> str:
+        """An identifier that is `shared` or whose component is `full` answered a claim. Returns its status here."""
+        if component.facet(identifier) is not None:
+            return "inert" if status == "shared" else ""  # It is owned here, under the root of a redirect.
+        if identifier in component.awaited():
+            return ""  # Another claim will tell.
+        if not own:  # It was asked by a component that has merged into this one, and may be the owner of it.
+            self._await(component, identifier, now_ms)
+            self._send(identifier, Claim(component.root, "", True))
+            return ""
+        if identifier in component.identifiers:
+            component.remove_identifier(identifier)
+        component.close_to(identifier, status)
+        self.outputs.outbox.refused.append(status if status == "shared" else "component_full")
+        return status
+
+
+def _claim_of(claimant: str, identifier: str, root: str) -> str:
+    """How component `root` remembers the claim that `claimant` made."""
+    return identifier if claimant == root else f"{claimant}{CLAIMANT}{identifier}"

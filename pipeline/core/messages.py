@@ -43,6 +43,7 @@ class Linked(msgspec.Struct, array_like=True, tag=3, gc=False):
     """To a component: the claim that `component` made of `identifier` is answered.
 
     `status`: empty (it is yours, or on its way in a merge), `inert` (yours, but shared), `shared` or `full` (not yours).
+    `component` empty: nobody asked, it has become `inert`.
     """
 
     component: str
@@ -51,21 +52,23 @@ class Linked(msgspec.Struct, array_like=True, tag=3, gc=False):
 
 
 class Join(msgspec.Struct, array_like=True, tag=4, gc=False):
-    """To a component: become a redirect to `survivor`, because both claimed `identifier`."""
+    """To a component: become a redirect to `survivor`, because both claimed `identifier`, `claimant` last."""
 
     survivor: str
     identifier: str
+    claimant: str
 
 
 class Merge(msgspec.Struct, array_like=True, tag=5, gc=False):
     """To a component: take over what `loser` held. Several parts make one merge; `last` ends it.
 
     `facets`: [identifier, packed facet or nil] of what `loser` owned; `claims`: what it had only asked for.
-    Everything but facets comes with the first part. `identifier` is the one that both had claimed.
+    Everything but facets comes with the first part. It answers the claim of `claimant` to `identifier`.
     """
 
     loser: str
     identifier: str
+    claimant: str
     last: bool
     facets: list[tuple[str, msgspec.Raw]]
     inert: list[str] = []

@@ -9,7 +9,7 @@ Source: docs/decisions/0005-facet-pages.md
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -21,6 +21,7 @@ PAGE_FACETS: Final = 16
 IDENTIFIER_KEY: Final = b"i"
 COMPONENT_KEY: Final = b"c"
 PAGE_KEY: Final = b"f"
+CLAIMANT: Final = "\x1f"
 _LIVE: Final = 0
 _REDIRECT: Final = 1
 _ARMED: Final = struct.Struct(">q")
@@ -136,7 +137,7 @@ class Component:
     """Everything that identifiers have been seen together with, or a redirect to the component that took it over.
 
     `identifiers`: identifier → page of its facet. `inert`: those of them that are shared. `closed`: identifiers
-    outside that it may not link with, and why. `claims`: identifiers whose answer is awaited; outputs are held until
+    outside that it may not link with, and why. `claims`: what is awaited, see `add_claim`; outputs are held until
     `hold_until` at most. `armed`: the timer that is set, at most the
     next instant that matters. `window_due`: next instant at which a membership may change by itself, or a redirect ends. `publish_due`: when
     the profiles must be published; NEVER if they are. `profiles`: None until they are needed. `stale`: the evidence
@@ -185,7 +186,8 @@ class Component:
         self.head = None
 
     def add_claim(self, claim: str) -> None:
-        """Await an answer."""
+        """Await an answer: to the own claim of an identifier (its text), or to one that a component made which has
+        merged into this one (`claimant`, CLAIMANT, identifier)."""
         self.claims = self.claims | {claim}
         self.head = None
 
@@ -194,6 +196,10 @@ class Component:
         if claim in self.claims:
             self.claims = self.claims - {claim}
             self.head = None
+
+    def awaited(self) -> Collection[str]:
+        """Identifiers with an open claim: whose they are is not known yet, or what they bring is on its way."""
+        return {claim.rpartition(CLAIMANT)[2] for claim in self.claims} if self.claims else NONE
 
     def make_inert(self, identifiers: Iterable[str]) -> None:
         """These identifiers no longer link."""
@@ -276,8 +282,9 @@ class Component:
         if self.head is None:
             head = [self.pages, sorted(self.inert), self.closed, sorted(self.claims)]
             self.head = msgspec.Raw(_encode(head))
-        return _ARMED.pack(self.armed) + _encode(
-            [_LIVE, self.head, {pid: entry.pack() for pid, entry in self.entries.items()}, self.trigger,
+        # A component that waits for publication is found again after a crash by the instant at the front.
+        return _ARMED.pack(min(self.armed, self.publish_due)) + _encode(
+            [_LIVE, self.armed, self.head, {pid: entry.pack() for pid, entry in self.entries.items()}, self.trigger,
              self.hold_until, self.unsettled, self.window_due, self.publish_due, self.last_active, self.reviewed,
              self.refused, [self.pack(identifier) for identifier in self.pages[0]]]  # fmt: skip
         )
@@ -294,6 +301,7 @@ class Component:
             component.pages = [kept]
             return component
         stored = _decode_live(body)
+        component.armed = stored.armed
         pages, inert, closed, claims = stored.head
         component.pages = pages
         component.identifiers = (
@@ -315,6 +323,7 @@ class Component:
 
 class _Live(msgspec.Struct, array_like=True, gc=False):
     kind: int
+    armed: int
     head: tuple[list[list[str]], list[str], dict[str, str], list[str]]
     entries: dict[str, tuple[str, str, dict[str, list[Any]]]]
     trigger: tuple[str, int]

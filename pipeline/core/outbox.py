@@ -78,13 +78,19 @@ class Review:
 
 @dataclass(slots=True)
 class Outbox:
-    """Effects in the order in which they were decided, and what happened, for the metrics."""
+    """Effects in the order in which they were decided, and what happened, for the metrics.
+
+    `reminders`: (due ms, root) of components that wait for publication, to be stored in case of a crash;
+    `reminded`: those that no longer wait.
+    """
 
     mail: list[tuple[str, Message]] = field(default_factory=list)
     changes: list[MembershipChange] = field(default_factory=list)
     aliases: list[ProfileAlias] = field(default_factory=list)
     snapshots: list[Snapshot] = field(default_factory=list)
     reviews: list[Review] = field(default_factory=list)
+    reminders: list[tuple[int, str]] = field(default_factory=list)
+    reminded: list[tuple[int, str]] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
     joins: int = 0

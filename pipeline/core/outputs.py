@@ -33,7 +33,7 @@ class Outputs:
         self.profile_key = profile_key
         self.publish_interval_ms = publish_interval_ms
         self.outbox = Outbox()
-        self.unpublished: dict[str, None] = {}
+        self.unpublished: dict[str, int] = {}
         self.use(catalogue)
 
     def use(self, catalogue: Catalogue) -> None:
@@ -80,7 +80,6 @@ class Outputs:
                         Cause.MERGE if merged else Cause.EVENT, occurred_ms, event_id, now_ms)  # fmt: skip
         self.elapse(component, now_ms)
         self.changed(component, now_ms)
-        self.unpublished[component.root] = None  # It was taken off the list if it was due while it was unsettled.
 
     def decide(
         self,
@@ -127,21 +126,29 @@ class Outputs:
 
     def changed(self, component: Component, now_ms: int) -> None:
         """Note that the profiles of a component are to be published."""
-        if component.publish_due == NEVER:
-            component.publish_due = now_ms + self.publish_interval_ms
-            self.unpublished[component.root] = None
+        if component.root not in self.unpublished:
+            due_ms = component.publish_due = now_ms + self.publish_interval_ms
+            self.unpublished[component.root] = due_ms
+            self.outbox.reminders.append((due_ms, component.root))
 
     def publish(self, component: Component, now_ms: int) -> None:
         """Publish a snapshot of every profile of a component."""
+        self.outbox.reminded.append((component.publish_due, component.root))
         component.publish_due = NEVER
         self.unpublished.pop(component.root, None)
         for profile in self.profiles(component):
-            aliases = sorted(old for old, entry in component.entries.items() if entry.alias_of == profile.id)
+            aliases = [old for old, entry in component.entries.items() if entry.alias_of == profile.id]
+            aliases.sort()
             self.outbox.snapshots.append(Snapshot(profile.id, profile, aliases, now_ms))
 
-    def publish_all(self, now_ms: int) -> None:
-        """Publish what waits, up to `PUBLISH_BATCH_MAX` components."""
-        for root in list(self.unpublished)[:PUBLISH_BATCH_MAX]:
+    def publish_all(self, now_ms: int, at_rest: bool) -> None:
+        """Publish what is due, or everything once the partition is at rest; up to `PUBLISH_BATCH_MAX` components."""
+        roots = []
+        for root, due_ms in self.unpublished.items():
+            if (due_ms > now_ms and not at_rest) or len(roots) >= PUBLISH_BATCH_MAX:
+                break
+            roots.append(root)
+        for root in roots:
             component = self.nodes.component(root)
             if component is None or component.redirect or component.unsettled or component.publish_due == NEVER:
                 self.unpublished.pop(root, None)  # An unsettled one comes back when it is settled.
@@ -190,7 +197,8 @@ class Outputs:
             )
 
     def _evaluate(self, component: Component) -> list[Profile]:
-        identifiers = [one for one in component.identifiers if one not in component.claims]
+        awaited = component.awaited()
+        identifiers = [one for one in component.identifiers if one not in awaited]
         if len(identifiers) == 1 or (not component.inert and within_limits(identifiers, self.policy)):
             identifiers.sort(key=self.policy.order_of)
             groups = [identifiers] if identifiers else []
@@ -199,10 +207,9 @@ class Outputs:
             if len(refused) > component.refused:
                 self.outbox.refused.extend(one.reason for one in refused[component.refused :])
             component.refused = len(refused)
-        firsts = _first_seen(component, len(groups) > 1)
+        firsts = {one: facet.first_seen for one in identifiers if (facet := component.facet(one)) is not None}
         # Who was only ever seen beside others, and is refused there, is nobody yet.
-        own = [group for group in groups if any(component.facet(one) is not None for one in group)]
-        return [self._profile(component, group, firsts) for group in own]
+        return [self._profile(component, group, firsts) for group in groups if not firsts.keys().isdisjoint(group)]
 
     def _profile(self, component: Component, group: list[str], firsts: Mapping[str, int]) -> Profile:
         order_of = self.policy.order_of
@@ -255,7 +262,7 @@ class Outputs:
                 continue
             heir = next((one for one in profiles if entry.anchor in one.identifiers), None)
             if heir is None:
-                if entry.anchor in component.identifiers and entry.anchor not in component.claims:
+                if entry.anchor in component.identifiers and entry.anchor not in component.awaited():
                     self._vanish(pid, entry, component.trigger[1], now_ms)
                 continue  # Or the identifier is still on its way here.
             if entry.alias_of == heir.id:
@@ -328,23 +335,3 @@ def _links(component: Component) -> list[Link]:
         if facet is not None:
             links.extend(links_of(identifier, facet))
     return links
-
-
-def _first_seen(component: Component, with_links: bool) -> dict[str, int]:
-    """Event time at which each identifier was first seen, by itself or with another.
-
-    Without links it is enough for a single group: whoever is seen with another is no earlier than the other.
-    """
-    firsts: dict[str, int] = {}
-    for identifier in component.identifiers:
-        facet = component.facet(identifier)
-        if facet is None:
-            continue
-        firsts[identifier] = min(facet.first_seen, firsts.get(identifier, NEVER))
-        if with_links:
-            for link in links_of(identifier, facet):
-                if link.stronger in component.inert or link.weaker in component.inert:
-                    continue  # Who is beside a shared identifier is known here only by chance.
-                for end in (link.stronger, link.weaker):
-                    firsts[end] = min(link.first_ms, firsts.get(end, NEVER))
-    return firsts

@@ -113,7 +113,7 @@ class Resolver:
         """The instant of the component's next timer, ms; NEVER if it needs none."""
         if component.redirect:
             return component.window_due
-        due_ms = component.hold_until if component.unsettled else min(component.window_due, component.publish_due)
+        due_ms = component.hold_until if component.unsettled else component.window_due
         if self._is_anonymous(component):
             due_ms = min(due_ms, component.last_active + self.policy.anonymous_retention_ms)
         return due_ms
@@ -201,18 +201,19 @@ class Resolver:
         became_shared = self._note_partner(identifier, node, claim.partner)
         if node.shared or node.closed:
             status = "full" if not node.shared else "inert" if node.owner == claim.component else "shared"
-            if claim.ask or became_shared:
+            if claim.ask:
                 self._send(claim.component, Linked(claim.component, identifier, status))
-            if became_shared and node.owner != claim.component:
-                self._send(node.owner, Linked(node.owner, identifier, "inert"))
+            if became_shared:
+                self._send(node.owner, Linked("", identifier, "inert"))
+        elif not claim.ask:
+            pass  # Only the partner was to be noted: who asked is on the way to own it.
         elif not node.owner or node.owner == claim.component:
             node.owner = claim.component
-            if claim.ask:
-                self._send(claim.component, Linked(claim.component, identifier, ""))
+            self._send(claim.component, Linked(claim.component, identifier, ""))
         else:
             survivor, loser = self.policy.ordered(node.owner, claim.component)
             node.owner = survivor
-            self._send(loser, Join(survivor, identifier))
+            self._send(loser, Join(survivor, identifier, claim.component))
         self.nodes.save_identifier(identifier, node)
 
     def _note_partner(self, identifier: str, node: IdentifierNode, partner: str) -> bool:
@@ -274,6 +275,8 @@ class Resolver:
             self.outputs.elapse(component, now_ms)
         if component.publish_due <= now_ms and not component.unsettled:
             self.outputs.publish(component, now_ms)
+        elif component.publish_due != NEVER and not component.unsettled:
+            self.outputs.unpublished.setdefault(component.root, component.publish_due)  # Forgotten in a restart.
         idle_ms = now_ms - component.last_active
         if self._is_anonymous(component) and idle_ms >= self.policy.anonymous_retention_ms and component.last_active:
             self._expire(component, now_ms)

@@ -7,7 +7,9 @@ apply` checks before it writes, so it can only come from elsewhere.
 
 from __future__ import annotations
 
+import asyncio
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -22,6 +24,7 @@ from ..settings import Settings
 
 log = structlog.get_logger()
 POLL_S: Final = 0.1
+LOOK_S: Final = 0.02
 START_TIMEOUT_S: Final = 60.0
 
 
@@ -39,14 +42,19 @@ class Control:
         self._thread = threading.Thread(target=self._run, name="definitions", daemon=True)
 
     def start(self) -> None:
-        """Read what is there; return when the end was reached. Raises Retryable when the broker is silent."""
+        """Begin to read."""
         self._thread.start()
-        self.wait()
 
-    def wait(self) -> None:
-        """Return when all definitions were read once. Raises Retryable when the broker is silent."""
-        if not self._loaded.wait(START_TIMEOUT_S):
-            raise Retryable("the broker is silent, segment definitions cannot be read")
+    async def wait(self) -> None:
+        """Return when all definitions were read once. Raises Retryable when the broker is silent.
+
+        It holds no thread: one for each partition that waits would leave none for the work waited for.
+        """
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not self._loaded.is_set():  # noqa: ASYNC110  set by a thread
+            if time.monotonic() > deadline:
+                raise Retryable("the broker is silent, segment definitions cannot be read")
+            await asyncio.sleep(LOOK_S)
         if self.failure is not None:
             raise self.failure
 

@@ -18,7 +18,6 @@ class Stretch(Protocol):
     records: list[Any]
     position_start: int
     position_end: int
-    ended_ms: int | None
     epoch: int
 
 
@@ -28,16 +27,10 @@ class Inbox:
     def __init__(self, expected: Mapping[str, int]) -> None:
         self.expected = dict(expected)
         self.waiting: dict[str, deque[Any]] = {topic: deque() for topic in expected}
-        self.ended: dict[str, bool] = dict.fromkeys(expected, False)
         self.epochs: dict[str, int] = dict.fromkeys(expected, 0)
 
     def __len__(self) -> int:
         return sum(len(records) for records in self.waiting.values())
-
-    @property
-    def read_to_end(self) -> bool:
-        """Whether both inputs were at their end when their last batch was made."""
-        return all(self.ended.values())
 
     def offer(self, batch: Stretch) -> bool:
         """Take a batch in. Returns False if one before it is missing: rewind, and note the epoch in `epochs`."""
@@ -52,7 +45,6 @@ class Inbox:
                 records = [record for record in records if record.offset() >= expected]
             self.waiting[batch.topic].extend(records)
             self.expected[batch.topic] = batch.position_end
-        self.ended[batch.topic] = batch.ended_ms is not None
         return True
 
     def take(self, most: int) -> list[Any]:

@@ -306,6 +306,18 @@ class Store:
         self.pending[timer_key(due_ms, root)] = b""
         self.timers.add(due_ms, root)
 
+    def remind(self, due_ms: int, root: str) -> None:
+        """Store a timer that only a restart needs: until then the outputs remember it themselves."""
+        self.pending[timer_key(due_ms, root)] = b""
+
+    def forget_reminder(self, due_ms: int, root: str) -> None:
+        """Undo `remind`; most never reach the disk."""
+        key = timer_key(due_ms, root)
+        if self.pending.get(key) == b"":
+            del self.pending[key]
+        else:
+            self.pending[key] = None
+
     def clear_timer(self, due_ms: int, root: str) -> None:
         """Forget a timer that has fired."""
         self.pending[timer_key(due_ms, root)] = None

@@ -7,6 +7,7 @@ partitions compute meanwhile. A task lives from assignment to revocation.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -43,6 +44,7 @@ from .store import MEMBERS_KEY, Position, Store, history_key, wipe
 log = structlog.get_logger()
 
 SLICE_RECORDS: Final = 250  # records handled before the loop may turn to others: about 10 ms
+REST_S: Final = 0.1  # a partition without records for so long is at rest: its profiles are published
 TIMERS_BATCH_MAX: Final = 1_000
 TIMER_GRACE_MS: Final = 50  # a touch logged just before a due instant is still on its way to us
 INBOX_RECORDS_MAX: Final = 20_000
@@ -56,7 +58,7 @@ Rejected = tuple[bytes, bytes, list[tuple[str, str | bytes | None]]]
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What all tasks of a worker share. `rewind`, `pause`, `resume`: of the transport, by topic and partition."""
+    """What all tasks of a worker share. The callables are the transport's: topic and partition, then offset or state."""
 
     settings: Settings
     topics: Topics
@@ -66,6 +68,7 @@ class Environment:
     cache: Cache
     control: Control
     nodes_bytes: int
+    at_end: Callable[[str, int, int], bool]
     begin: Callable[[str, int, int], None]
     rewind: Callable[[str, int, int], int]
     pause: Callable[[str, int, bool], None]
@@ -81,6 +84,7 @@ class Work:
     now_ms: int
     fired: list[tuple[int, str]]
     armed: list[tuple[int, str]]
+    size: int
     duplicates: int = 0
 
 
@@ -99,6 +103,7 @@ class Task:
         self._flush: asyncio.Future[None] | None = None
         self._flushed_at = 0.0
         self._paused = False
+        self._took_at = 0.0
         self._note = ""
         self.measures = Measures(partition, environment.topics)
 
@@ -129,9 +134,13 @@ class Task:
     def lag_seconds(self) -> float:
         """Age of the last record handled, s; 0 once everything was handled."""
         inbox = self._inbox
-        if inbox is None or not self._now_ms or (inbox.read_to_end and not len(inbox)):
+        if inbox is None or not self._now_ms or self._caught_up():
             return 0.0
         return max(0.0, (_wall_ms() - self._now_ms) / 1000)
+
+    def is_resting(self, seconds: float) -> bool:
+        """Whether no record was handled for so long."""
+        return time.monotonic() - self._took_at >= seconds
 
     def measure(self) -> None:
         """Bring the gauges of the partition up to date."""
@@ -219,36 +228,56 @@ class Task:
 
     # -- taking work --------------------------------------------------------------------------------------------
 
-    def _stream_ms(self) -> int:
+    def _caught_up(self) -> bool:
+        """Whether everything that both inputs hold at this moment was handled."""
+        inbox = self._inbox
+        if inbox is None or len(inbox):
+            return False
+        at_end = self.environment.at_end
+        return all(at_end(topic, self.partition, offset) for topic, offset in inbox.expected.items())
+
+    def _stream_ms(self, caught_up: bool) -> int:
         """Now: the wall clock once both inputs are read to their end, else the time of the last record."""
-        assert self._inbox is not None
-        if self._inbox.read_to_end and not len(self._inbox):
+        if caught_up:
             return max(self._now_ms, _wall_ms() - TIMER_GRACE_MS)
         return self._now_ms
 
     async def _take(self) -> list[Any]:
         """Wait for records, a due timer, profiles to publish or definitions. Returns the records, maybe none."""
-        inbox = self._inbox
+        inbox, settings = self._inbox, self.environment.settings
         assert inbox is not None
         while not self._stopping:
             if len(inbox):
-                records = inbox.take(self.environment.settings.batch_records_max)
+                early_s = self._took_at + settings.commit_interval_ms / 1000 - time.monotonic()
+                if early_s > 0 and len(inbox) < settings.batch_records_max:
+                    await asyncio.sleep(early_s)
+                self._took_at = time.monotonic()
+                records = inbox.take(settings.batch_records_max)
                 if self._paused and len(inbox) < INBOX_RECORDS_MAX // 2:
                     self._pause(False)
                 return records
-            now_ms = self._stream_ms()
-            if inbox.read_to_end and (
-                self.store.timers.next_ms() <= now_ms or self.outputs.unpublished or self.definitions.waiting()
-            ):
+            if self._has_own_work():
                 return []
             self._maybe_flush()
-            self._wake.clear()
-            wait_s = min(max((self.store.timers.next_ms() - now_ms) / 1000, 0.01), 1.0) if inbox.read_to_end else 1.0
-            try:
-                await asyncio.wait_for(self._wake.wait(), wait_s)
-            except TimeoutError:
-                continue
+            await self._wait()
         return []
+
+    def _has_own_work(self) -> bool:
+        """Whether something is to be done although there is no record to handle."""
+        if not self._caught_up():
+            return False
+        now_ms = self._stream_ms(caught_up=True)
+        if self.store.timers.next_ms() <= now_ms or self.definitions.waiting():
+            return True
+        return bool(self.outputs.unpublished) and time.monotonic() - self._took_at >= REST_S
+
+    async def _wait(self) -> None:
+        """Wait until the next timer is due or something wakes the task, a second at most."""
+        self._wake.clear()
+        due_s = (self.store.timers.next_ms() - _wall_ms() + TIMER_GRACE_MS) / 1000
+        most_s = REST_S if self.outputs.unpublished else 1.0
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), min(max(due_s, 0.01), most_s))
 
     def _pause(self, pause: bool) -> None:
         self._paused = pause
@@ -297,12 +326,13 @@ class Task:
         next_offsets = dict(self._offsets)
         for record in records:
             next_offsets[record.topic()] = record.offset() + 1
-        return Work(next_offsets, outbox, self._now_ms, [], [])
+        return Work(next_offsets, outbox, self._now_ms, [], [], len(records))
 
     def _rollback(self, work: Work) -> None:
         """The batch is void: nothing of it may stay in memory, neither nodes nor messages nor definitions."""
         self.store.rollback()
         self.resolver.queue.clear()
+        self.outputs.unpublished.update((root, due_ms) for due_ms, root in work.outbox.reminded)
         self.definitions.rollback()
         for due_ms, root in work.fired:
             self.store.timers.add(due_ms, root)
@@ -319,12 +349,12 @@ class Task:
         """Timers, definitions, snapshots. What raises here is nobody's record: it ends the worker."""
         inbox = self._inbox
         assert inbox is not None
-        caught_up = inbox.read_to_end and not len(inbox)
-        self._now_ms = now_ms = max(self._now_ms, self._stream_ms())
+        caught_up = self._caught_up()
+        self._now_ms = now_ms = max(self._now_ms, self._stream_ms(caught_up))
         self._fire_timers(now_ms, work)
         if caught_up:
             await self.definitions.step(now_ms, self._flush_all)
-            self.outputs.publish_all(now_ms)
+        self.outputs.publish_all(now_ms, at_rest=caught_up and not work.size)
         self._arm(work)
         work.now_ms = now_ms
 
@@ -412,6 +442,10 @@ class Task:
             store.clear_timer(due_ms, root)
         for due_ms, root in work.armed:
             store.set_timer(due_ms, root)
+        for due_ms, root in work.outbox.reminders:
+            store.remind(due_ms, root)
+        for due_ms, root in work.outbox.reminded:
+            store.forget_reminder(due_ms, root)
         if work.fired:
             metrics.TIMERS.inc(len(work.fired))
         reach("batch.applied")

@@ -40,10 +40,10 @@ EXIT_FATAL: Final = 3
 BLOCK_CACHE_BYTES: Final = 48 * 1024 * 1024
 SWITCH_INTERVAL_S: Final = 0.001  # a thread back from the broker gets the interpreter soon; see docs/architecture.md
 LAG_EVERY_S: Final = 1.0
-GARBAGE_EVERY_S: Final = 2.0
-"""Young objects are looked at for cycles so often, and old ones no more: the collector's own full passes over
-the cached nodes took half of the worker's time (docs/benchmarks.md). Cycles of a partition die with it, see `_live`.
-"""
+GARBAGE_EVERY_S: Final = 60.0
+GARBAGE_REST_S: Final = 5.0
+"""The cycle collector runs only while nothing is to do: nothing that is made per record is in a cycle, and its
+passes over the cached nodes took half of a loaded worker's time (docs/benchmarks.md)."""
 STOP_TIMEOUT_S: Final = 30.0
 
 
@@ -73,10 +73,15 @@ def check_topics(settings: Settings, topics: Topics) -> int:
     for spec in topics.specs():
         if spec.name not in found:
             raise ConfigError(f"topic {spec.name} does not exist, run `elo topics create`")
-    counts = {len(found[name].partitions) for name in (topics.touches, topics.mail, topics.state)}
-    if len(counts) != 1:
-        raise ConfigError(f"{topics.touches}, {topics.mail} and {topics.state} must have the same number of partitions")
-    return counts.pop()
+    counts = {spec.name: len(found[spec.name].partitions) for spec in topics.specs() if spec.partitioned}
+    partitions = counts[topics.touches]
+    for name in (topics.mail, topics.state, *topics.touchpoints):
+        if counts[name] != partitions:
+            raise ConfigError(
+                f"topic {name} has {counts[name]} partitions and {topics.touches} has {partitions}, "
+                "give them the same number (`elo topics create` does)"
+            )
+    return partitions
 
 
 def make_data_dir(settings: Settings) -> None:
@@ -111,6 +116,7 @@ class Worker:
             cache=Cache(BLOCK_CACHE_BYTES),
             control=self.control,
             nodes_bytes=settings.cache_mb * 1024 * 1024 // max(1, partitions),
+            at_end=lambda topic, partition, offset: self._consumer.is_read_to_end(TP(topic, partition), offset),
             begin=lambda topic, partition, offset: self._consumer.begin(TP(topic, partition), offset),
             rewind=lambda topic, partition, offset: self._consumer.rewind(TP(topic, partition), offset),
             pause=self._pause,
@@ -130,7 +136,8 @@ class Worker:
                 session_timeout_ms=settings.session_timeout_ms,
                 heartbeat_interval_ms=max(settings.session_timeout_ms // 4, 250),
             ),
-            follows={topics.mail: topics.touches},
+            # One unit of work for the group: spread topic by topic, all of elo.touches may end up at one worker.
+            follows=dict.fromkeys((topics.mail, *topics.touchpoints), topics.touches),
             own_offsets=internal,
             held=internal,
             before_commit=self.intake.flush,
@@ -162,14 +169,15 @@ class Worker:
         @app.task(on_leader=False)
         async def started() -> None:
             self._loop = asyncio.get_running_loop()
-            await asyncio.to_thread(self.control.start)
+            self.control.start()
+            await self.control.wait()
             self._definitions_changed()
             await serve(self.health, settings.web_host, settings.web_port)
 
         @app.timer(GARBAGE_EVERY_S)
         async def garbage() -> None:
-            gc.collect(0)
-            gc.freeze()
+            if all(task.is_resting(GARBAGE_REST_S) for task in self.tasks.values()):
+                gc.collect()
 
         @app.timer(LAG_EVERY_S)
         async def lag() -> None:
@@ -204,10 +212,9 @@ class Worker:
         """One life of a partition here. The one before must have closed its files."""
         if before is not None:
             await asyncio.wait([before])
-            gc.unfreeze()
             gc.collect()
         try:
-            await asyncio.to_thread(self.control.wait)
+            await self.control.wait()
             await task.run()
         except Fenced:
             log.warning("another worker took the partition over", partition=task.partition)

@@ -106,6 +106,16 @@ class Consumer(GroupMember):
             return None
         return partition.ended_ms / 1000.0
 
+    def is_read_to_end(self, tp: TP, position: int) -> bool:
+        """Whether whoever has worked `tp` off up to `position` has everything that is there at this moment.
+
+        Unlike `Batch.ended_ms` it is known at once, not only after a lull of `end_delay_ms`.
+        """
+        partition = self._partitions.get(tp)
+        if partition is None or partition.ended_ms is None:
+            return False
+        return not partition.backlog_records and partition.handed <= position
+
     def lag(self, tp: TP) -> int | None:
         """Offsets between what was handed over and the cached high watermark; None if either is not known.
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
 from .cluster import Cluster
 from .elo_worker import EloWorker, decode_change
 from .generator import Record
-from .latency import LatencyRun, Seen
+from .latency import LatencyRun, Seen, percentile
 from .load import encode
 from .machine import Meter, Sample, rss_mb_max, usage
 from .options import Options
@@ -144,11 +145,20 @@ def measure_latency(
         worker.stop()
     sent = result.paced.sent
 
-    def touch_of(seen: Seen) -> str | None:
+    def touch_of(seen: Seen, causes: Collection[str] = CAUSED_BY_TOUCH) -> str | None:
         change = decode_change(seen.value)
         touches = [event_id for event_id in change["event_ids"] if event_id in sent]
-        if change["cause"] not in CAUSED_BY_TOUCH or not touches:
+        if change["cause"] not in causes or not touches:
             return None
         return str(max(touches, key=sent.__getitem__))  # the others were known before, and changed nothing
 
-    return result.make_row("elo", touch_of, rss_mb=memory, differences=differences[:DIFFERENCES_MAX])
+    merges_ms = [visible for visible, _ in result.delays(lambda seen: touch_of(seen, ("merge",)))]
+    return result.make_row(
+        "elo",
+        touch_of,
+        merges=len(merges_ms),
+        merge_p50_ms=percentile(merges_ms, 0.50),
+        merge_p99_ms=percentile(merges_ms, 0.99),
+        rss_mb=memory,
+        differences=differences[:DIFFERENCES_MAX],
+    )

@@ -70,15 +70,20 @@ class LatencyResult:
     used: Usage
     held: bool
 
-    def make_row(self, system: str, touch_of: Callable[[Seen], str | None], **fields: object) -> Row:
-        """The result row. `touch_of`: the touchpoint that a change answers; None leaves the change out."""
-        visible_ms, appended_ms = [], []
+    def delays(self, touch_of: Callable[[Seen], str | None]) -> list[tuple[float, float]]:
+        """Milliseconds until visible, and until appended, of each change in the measured time."""
+        found = []
         for seen in self.seen:
             touch = touch_of(seen)
             sent_at = self.paced.sent.get(touch, 0.0) if touch else 0.0
             if sent_at >= self.measured_from:
-                visible_ms.append((seen.visible_at - sent_at) * 1e3)
-                appended_ms.append((seen.appended_at - sent_at) * 1e3)
+                found.append(((seen.visible_at - sent_at) * 1e3, (seen.appended_at - sent_at) * 1e3))
+        return found
+
+    def make_row(self, system: str, touch_of: Callable[[Seen], str | None], **fields: object) -> Row:
+        """The result row. `touch_of`: the touchpoint that a change answers; None leaves the change out."""
+        delays = self.delays(touch_of)
+        visible_ms, appended_ms = [visible for visible, _ in delays], [appended for _, appended in delays]
         differences = fields.pop("differences", None)
         return make_row(
             "latency",

@@ -60,21 +60,25 @@ def _cell(name: str, value: object) -> str:
     return f"{value:,}" if isinstance(value, int | float) else str(value)
 
 
+def _is_noisy(row: Row) -> bool:
+    return bool(row.get("other_cores", 0) > NOISY_CORES)
+
+
 def _notes(rows: Sequence[Row]) -> list[str]:
     notes = []
     elo = [row for row in rows if (row["kind"], row["system"]) == ("throughput", "elo")]
     streams = [row for row in rows if (row["kind"], row["system"]) == ("throughput", "kafka-streams")]
-    if elo and streams and streams[-1]["n"] == elo[-1]["n"]:
+    if elo and streams and not _is_noisy(elo[-1]) and not _is_noisy(streams[-1]):
         speed = elo[-1]["events_s"] / streams[-1]["events_s"]
         cpu = elo[-1]["cpu_us_event"] / streams[-1]["cpu_us_event"]
         notes.append(
-            f"Elo to Kafka Streams: {speed:.2f} of the touchpoints/s, {cpu:.2f} times the CPU per touchpoint."
+            f"Elo to Kafka Streams: {speed:.2f} of the touchpoints/s, {cpu:.2f} times the CPU of each."
         )
     if streams:
         notes.append(
-            "Kafka Streams does the simpler job: no merges, no timers, no validation, windows in whole hours."
+            "Kafka Streams does the simpler job: no merges, timers or validation, windows in whole hours."
         )
-    if any(row.get("other_cores", 0) > NOISY_CORES for row in rows):
+    if any(_is_noisy(row) for row in rows):
         notes.append(
             "noisy: other processes used that many cores meanwhile; measure again on a quiet machine."
         )

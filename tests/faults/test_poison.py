@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.comparison import assert_equal_to_oracle
-from tests.support.crowd import DEFINITIONS, Crowd
+from tests.support.crowd import DEFINITIONS, Crowd, settle
 from tests.support.fleet import MakeFleet
 
 POISON = 7
@@ -47,11 +47,11 @@ def test_a_touch_that_raises_is_rejected_alone(stage: str, make_fleet: MakeFleet
         assert headers["elo.detail"] == "Poison"
         assert b"poison-" in message.value()
     fleet.check_alive()
-    time.sleep(2.5)  # the short windows end
-    fleet.wait_idle()
+    settle(fleet)
     assert_equal_to_oracle(fleet, crowd.sent)
     fleet.worker("a").kill()
     fleet.worker("a").wipe()
     fleet.start("a")
-    fleet.wait_idle()
+    fleet.send(crowd.take(60))  # were the definitions kept that came in a batch with poison?
+    settle(fleet)
     assert_equal_to_oracle(fleet, crowd.sent)

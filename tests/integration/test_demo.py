@@ -79,8 +79,8 @@ def test_a_killed_demo_leaves_no_process_and_no_data(tmp_path: Path) -> None:
         read_until(demo, "one worker is ready")
         assert len(processes_of(tmp_path)) >= 3, "the demo, its broker and its worker"
     finally:
-        demo.send_signal(signal.SIGKILL)
-        demo.wait()
+        demo.kill()
+        demo.communicate()
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline and (processes_of(tmp_path) or list((tmp_path / "demo").iterdir())):
         time.sleep(0.2)

@@ -26,7 +26,7 @@ CITIES: Final = ("Madrid", "Lisboa", "Sevilla")
 REPEAT_SHARE: Final = 0.03
 REPEATABLE_MAX: Final = 500
 JITTER_MS: Final = 300  # touchpoints arrive up to this long after they happened
-NOW_WINDOW_MS: Final = 2_000
+NOW_WINDOW_MS: Final = 1_000
 LOAD_STEP_S: Final = 0.01
 
 DEFINITIONS: Final[tuple[dict[str, Any], ...]] = (
@@ -142,6 +142,13 @@ def touch_of(touchpoint: Mapping[str, Any]) -> Touch:
         properties=orjson.dumps(touchpoint.get("properties", {})).decode(),
         consent=dict(touchpoint.get("consent", {})),
     )
+
+
+def settle(fleet: Fleet) -> None:
+    """Wait until everything has had its effect, the ends of the short windows included."""
+    fleet.wait_idle()
+    time.sleep(NOW_WINDOW_MS / 1_000 + 0.1)
+    fleet.wait_idle()
 
 
 class Load:

@@ -202,6 +202,13 @@ class Fleet:
             code = worker.process.poll()
             assert code in (None, 0, KILLED), f"worker {worker.name} ended with {code}\n{worker.tail()}"
 
+    def delete_topics(self) -> None:
+        """Delete all topics, once no worker runs any more."""
+        admin = connect(self.settings)
+        made = [name for name in admin.list_topics(timeout=30).topics if name.startswith(self.prefix)]
+        for future in admin.delete_topics(made).values() if made else ():
+            future.result(30)
+
     def close(self) -> None:
         """End every process that is left, and print what they wrote."""
         for worker in self.workers.values():

@@ -67,6 +67,25 @@ def check_profiles(
     assert found == expected
 
 
+def check_structure(cluster: Cluster) -> None:
+    """At rest nothing is open, and every identifier leads to the one live component that holds it."""
+    components = {one.root: one for partition in cluster.partitions for one in partition.components()}
+    nodes = {name: node for partition in cluster.partitions for name, node in partition.identifiers().items()}
+    holder = {}
+    for component in components.values():
+        assert not component.claims, component.root
+        assert not component.unsettled, component.root
+        for identifier in component.identifiers:
+            assert identifier not in holder, identifier
+            assert identifier in nodes, identifier
+            holder[identifier] = component.root
+    for identifier, node in nodes.items():
+        root = node.owner
+        while root in components and components[root].redirect:
+            root = components[root].redirect
+        assert holder.get(identifier, root) == root, identifier
+
+
 def check_outputs(cluster: Cluster) -> None:
     """Sequences without gaps, nothing told twice, aliases that lead to somebody, replay equal to the state."""
     check_sequences(cluster)

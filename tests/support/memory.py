@@ -2,7 +2,8 @@
 
 A batch works as in `pipeline/runtime/task.py`: touches and mail in, one commit with state, mail and outputs out.
 Who works next, how much of what waits, how long mail takes and who crashes is up to a seed. Mail keeps the order
-of each pair of partitions; with `causal` also the order of the one log that Kafka has for each destination.
+of the one log that Kafka has for each destination: whatever was sent because of a mail comes after it, everywhere.
+The protocol relies on that.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from zlib import crc32
 
 from pipeline.core.facet import NEVER
 from pipeline.core.messages import decode_message, encode_message
-from pipeline.core.node import COMPONENT_KEY, Component, armed_of, page_key
+from pipeline.core.node import COMPONENT_KEY, IDENTIFIER_KEY, Component, IdentifierNode, armed_of, page_key
 from pipeline.core.outbox import MembershipChange, Outbox, ProfileAlias, Review
 from pipeline.core.outputs import Outputs
 from pipeline.core.policy import Policy
@@ -63,7 +64,6 @@ class Chaos:
     forget: float = 0.5
     crash: float = 0.0
     delay_ms: int = 0
-    causal: bool = True
 
 
 CALM: Final = Chaos(batch_max=1000, forget=0.0)
@@ -71,9 +71,8 @@ CALM: Final = Chaos(batch_max=1000, forget=0.0)
 
 @dataclass(slots=True)
 class Mail:
-    """One record of `elo.mail`. `source` is the partition that sent it, `ready_ms` when it can be read."""
+    """One record of `elo.mail`, which can be read from `ready_ms` on."""
 
-    source: int
     ready_ms: int
     to: str
     value: bytes
@@ -88,6 +87,7 @@ class Logs:
     touches: list[tuple[int, bytes]] = field(default_factory=list)
     touches_next: int = 0
     mail: list[Mail] = field(default_factory=list)
+    mail_next: int = 0
     now_ms: int = 0
 
 
@@ -137,19 +137,17 @@ class Partition:
     def _is_local(self, key: str) -> bool:
         return partition_of(key, self.cluster.size) == self.number
 
-    def ready_mail(self) -> list[Mail]:
-        """Mail that could be read next: the heads of the order that is kept."""
-        heads: dict[int, Mail] = {}
-        for mail in self.logs.mail:
-            heads.setdefault(0 if self.cluster.chaos.causal else mail.source, mail)
-        return [mail for mail in heads.values() if mail.ready_ms <= self.cluster.now_ms]
+    def mail_at(self, offset: int) -> Mail | None:
+        """The mail at an offset, if it can be read now."""
+        mail = self.logs.mail[offset] if offset < len(self.logs.mail) else None
+        return mail if mail is not None and mail.ready_ms <= self.cluster.now_ms else None
 
     def has_work(self) -> bool:
         """Whether a batch would do something now."""
         now_ms = self.cluster.now_ms
         return bool(
             self.logs.touches_next < len(self.logs.touches)
-            or self.ready_mail()
+            or self.mail_at(self.logs.mail_next)
             or any(due_ms <= now_ms for due_ms in self.timers.values())
             or self.outputs.unpublished
             or self.definitions.waiting()
@@ -164,15 +162,12 @@ class Partition:
         )
         assert isinstance(self.resolver.queue, _Bounded)
         self.resolver.queue.taken = 0
-        touches_next, read = self.logs.touches_next, []
+        touches_next, mail_next = self.logs.touches_next, self.logs.mail_next
         self.definitions.begin(touches_next)
         for _ in range(rng.randrange(1, chaos.batch_max + 1)):
-            heads = self.ready_mail()
-            waiting = touches_next < len(self.logs.touches)
-            if heads and (not waiting or rng.random() < 0.5):
-                mail = rng.choice(heads)
-                self.logs.mail.remove(mail)
-                read.append(mail)
+            mail, waiting = self.mail_at(mail_next), touches_next < len(self.logs.touches)
+            if mail and (not waiting or rng.random() < 0.5):
+                mail_next += 1
                 self._see_time(mail.ready_ms)
                 self.resolver.receive(mail.to, decode_message(mail.value), self.now_ms)
             elif waiting:
@@ -180,23 +175,24 @@ class Partition:
                 touches_next += 1
             else:
                 break
-        if touches_next == len(self.logs.touches) and not self.ready_mail():
+        caught_up = touches_next == len(self.logs.touches) and not self.mail_at(mail_next)
+        if caught_up:
             self._see_time(now_ms)
         fired = [root for root, due_ms in self.timers.items() if due_ms <= self.now_ms]
         for root in sorted(fired):
             self.resolver.tick(root, self.now_ms)
-        if touches_next == len(self.logs.touches) and not self.ready_mail():
+        if caught_up:
             self.definitions.run_step(self.now_ms)
-            self.outputs.publish_all(self.now_ms)
+        at_rest = caught_up and (touches_next, mail_next) == (self.logs.touches_next, self.logs.mail_next)
+        self.outputs.publish_all(self.now_ms, at_rest=at_rest)
         armed = dict.fromkeys(fired, NEVER) | self._arm()
         if crash:
-            self.logs.mail[:0] = read
             self.cluster.partitions[self.number] = Partition(self.cluster, self.number, self.logs)
             return
         self.timers |= armed
-        self.logs.touches_next, self.logs.now_ms = touches_next, self.now_ms
+        self.logs.touches_next, self.logs.mail_next, self.logs.now_ms = touches_next, mail_next, self.now_ms
         self.store.commit(rng, chaos.forget)
-        self.cluster.deliver(self.number, outbox.mail)
+        self.cluster.deliver(outbox.mail)
         self.cluster.told.extend(Told(now_ms, self.number, _frozen(item)) for item in told)
         self.cluster.refused.extend(outbox.refused)
 
@@ -219,6 +215,14 @@ class Partition:
             if due_ms < component.armed:
                 component.armed = armed[root] = due_ms
         return armed
+
+    def identifiers(self) -> dict[str, IdentifierNode]:
+        """Every identifier node, decoded from what is committed."""
+        return {
+            key[1:].decode(): IdentifierNode.decode(value)
+            for key, value in self.logs.values.items()
+            if key[:1] == IDENTIFIER_KEY
+        }
 
     def components(self) -> list[Component]:
         """Every live component, decoded from what is committed."""
@@ -273,13 +277,13 @@ class Cluster:
         logs = self.partitions[partition_of(touch.identifiers[0], self.size)].logs
         logs.touches.append((self.now_ms, encode_touch(touch)))
 
-    def deliver(self, source: int, mail: Iterable[tuple[str, Any]]) -> None:
-        """Mail of a committed transaction. In the order of one log none can be read before the one ahead of it."""
+    def deliver(self, mail: Iterable[tuple[str, Any]]) -> None:
+        """Mail of a committed transaction. None can be read before the one ahead of it in the same log."""
         for to, message in mail:
             logs = self.partitions[partition_of(to, self.size)].logs
             ready_ms = self.now_ms + self.rng.randrange(self.chaos.delay_ms + 1)
-            ahead = [one.ready_ms for one in logs.mail if self.chaos.causal or one.source == source]
-            logs.mail.append(Mail(source, max([ready_ms, *ahead]), to, encode_message(message)))
+            ahead_ms = logs.mail[-1].ready_ms if logs.mail else 0
+            logs.mail.append(Mail(max(ready_ms, ahead_ms), to, encode_message(message)))
 
     def run(self, batches: int) -> None:
         """Let partitions chosen at random work, at most so many batches, without moving the clock."""
@@ -296,7 +300,7 @@ class Cluster:
             alive = [one for one in self.partitions if one.number not in self.down]
             if any(one.has_work() for one in alive):
                 continue
-            coming = [mail.ready_ms for one in alive for mail in one.logs.mail[:1]]
+            coming = [mail.ready_ms for one in alive for mail in one.logs.mail[one.logs.mail_next :][:1]]
             if not coming:
                 return
             self.now_ms = max(self.now_ms, min(coming))

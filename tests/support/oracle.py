@@ -10,7 +10,7 @@ Takes the touches that were accepted, in any order, and looks at all of them eve
 - Links unite in the order: rank of the stronger type, rank of the weaker type, time (the first time they were
   seen together; where the weaker type moves, the last time, latest first), the two texts. A link that would give
   a profile more values of a type than its limit unites nothing.
-- The profile id comes from the identifier seen first; of several, the stronger.
+- The profile id comes from the identifier with the first touch; of several, the strongest.
 """
 
 from __future__ import annotations
@@ -82,12 +82,11 @@ def people(touches: Iterable[Touch], policy: Policy, profile_key: bytes) -> list
     """Everybody who has a touch of their own, sorted by profile id."""
     once = accepted(touches)
     shared = shared_identifiers(once, policy)
-    first = first_times(once, shared, policy)
     found = []
     for group in groups(once, shared, policy):
         own = [touch for touch in once if touch.identifiers[0] in group]
         if own:
-            found.append(_person(group, own, first, policy, profile_key))
+            found.append(_person(group, own, policy, profile_key))
     return sorted(found, key=lambda person: person.profile_id)
 
 
@@ -141,25 +140,11 @@ def groups(touches: Sequence[Touch], shared: Collection[str], policy: Policy) ->
     return list(distinct.values())
 
 
-def first_times(touches: Sequence[Touch], shared: Collection[str], policy: Policy) -> dict[str, int]:
-    """When each identifier was first seen: by itself, or beside another, neither of the two being shared."""
-    first: dict[str, int] = {}
-    for touch in touches:
-        seen = [touch.identifiers[0]]
-        for pair in links_of(touch, policy):
-            if not any(one in shared for one in pair):
-                seen += pair
-        for identifier in seen:
-            first[identifier] = min(first.get(identifier, touch.occurred_at), touch.occurred_at)
-    return first
-
-
-def _person(
-    group: Collection[str], own: Sequence[Touch], first: Mapping[str, int], policy: Policy, profile_key: bytes
-) -> Person:
+def _person(group: Collection[str], own: Sequence[Touch], policy: Policy, profile_key: bytes) -> Person:
     identifiers = sorted(group, key=lambda one: (policy.rules[kind_of(one)].rank, one))
-    known = [one for one in identifiers if one in first]
-    earliest = min(known, key=lambda one: (first[one], identifiers.index(one)))
+    first_ms = min(touch.occurred_at for touch in own)
+    first = [touch.identifiers[0] for touch in own if touch.occurred_at == first_ms]
+    earliest = min(first, key=identifiers.index)
     return Person(
         profile_id=blake2b(earliest.encode(), key=profile_key, digest_size=16).hexdigest(),
         identifiers=identifiers,
@@ -167,7 +152,7 @@ def _person(
         traits=_traits(own, policy),
         counters=dict(sorted(Counter(touch.type for touch in own).items())),
         consent=_consent(own),
-        first_seen=first[earliest],
+        first_seen=first_ms,
         last_seen=max(touch.occurred_at for touch in own),
     )
 

@@ -37,17 +37,22 @@ def test_fields_that_do_not_apply_are_absent(tmp_path: Path) -> None:
     assert sorted(row) == ["correct", "kind", "n", "system", "when"]
 
 
-def test_the_table_compares_only_runs_of_the_same_size() -> None:
-    elo = make_row(
-        "throughput", "elo", n=10, events_s=20_000, cpu_us_event=50.0, other_cores=0.5, correct=True
-    )
-    streams = {**elo, "system": "kafka-streams", "events_s": 40_000, "cpu_us_event": 40.0, "correct": False}
-    table = format_table([elo, streams])
+def test_the_table_compares_the_systems_and_says_what_is_wrong() -> None:
+    figures = {"n": 10, "events_s": 20_000, "cpu_us_event": 50.0, "other_cores": 0.1, "correct": True}
+    elo = make_row("throughput", "elo", **figures)
+    streams = {**elo, "system": "kafka-streams", "events_s": 40_000, "cpu_us_event": 40.0}
+    table = format_table([elo, {**streams, "correct": False, "differences": ["rejected is 1, expected 0"]}])
     assert "0.50 of the touchpoints/s, 1.25 times the CPU" in table
     assert "20,000" in table
-    assert "0.5 (noisy)" in table
     assert "NO" in table
-    assert "touchpoints/s," not in format_table([elo, {**streams, "n": 20}])
+    assert "kafka-streams throughput: rejected is 1, expected 0" in table
+
+
+def test_a_noisy_measurement_is_marked_and_not_compared() -> None:
+    elo = make_row("throughput", "elo", n=10, events_s=20_000, cpu_us_event=50.0, other_cores=0.5)
+    table = format_table([elo, {**elo, "system": "kafka-streams", "other_cores": 0.0}])
+    assert "0.5 (noisy)" in table
+    assert "times the CPU" not in table
 
 
 def test_a_percentile_is_a_value_that_was_measured() -> None:
