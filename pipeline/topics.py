@@ -10,7 +10,8 @@ from typing import Final
 TOUCHPOINT_BYTES_MAX: Final = 256 * 1024
 """A touchpoint above this is rejected as `too_large`; its bytes are kept on `touchpoints.rejected`."""
 INPUT_BYTES_MAX: Final = 8 * 1024 * 1024
-"""What touchpoint topics accept, so that an oversized touchpoint reaches us and can be kept with its reason."""
+"""What touchpoint topics accept, so that an oversized touchpoint reaches us and can be kept with its reason.
+"""
 REJECTED_BYTES_MAX: Final = INPUT_BYTES_MAX + 64 * 1024  # the original bytes, and our headers
 INTERNAL_BYTES_MAX: Final = 2 * 1024 * 1024  # messages of the protocol are cut well below, at 512 KiB
 
@@ -59,17 +60,24 @@ class Topics:
     def specs(self) -> tuple[TopicSpec, ...]:
         """Every topic, in the order in which `elo topics create` makes them.
 
-        `elo.touches` is also the history: de-duplication is rebuilt from it, so it is kept as long as the history.
+        `elo.touches` is also the history: de-duplication is rebuilt from it, so it is kept as long as the
+        history.
         """
         month = 30 * DAY_MS
         inputs = [
-            _spec(name, cleanup_policy="delete", max_message_bytes=INPUT_BYTES_MAX) for name in self.touchpoints
+            _spec(name, cleanup_policy="delete", max_message_bytes=INPUT_BYTES_MAX)
+            for name in self.touchpoints
         ]
         compacted = {"cleanup_policy": "compact", "max_message_bytes": INTERNAL_BYTES_MAX}
         internal = {"max_message_bytes": INTERNAL_BYTES_MAX, "message_timestamp_type": "LogAppendTime"}
         return (
             *inputs,
-            _spec(self.rejected, cleanup_policy="delete", retention_ms=month, max_message_bytes=REJECTED_BYTES_MAX),
+            _spec(
+                self.rejected,
+                cleanup_policy="delete",
+                retention_ms=month,
+                max_message_bytes=REJECTED_BYTES_MAX,
+            ),
             _spec(self.definitions, partitioned=False, cleanup_policy="compact"),
             _spec(self.decisions, partitioned=False, cleanup_policy="delete", retention_ms=-1),
             _spec(self.privacy_requests, partitioned=False, cleanup_policy="delete", retention_ms=month),

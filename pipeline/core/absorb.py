@@ -39,7 +39,10 @@ class Absorber:
             profile = outputs.profile_of(component, via)
             if profile is not None:
                 first_ms = profile.anchor[0]
-                if touch.occurred_at <= first_ms and (touch.occurred_at, *self.policy.order_of(via)) < profile.anchor:
+                if (
+                    touch.occurred_at <= first_ms
+                    and (touch.occurred_at, *self.policy.order_of(via)) < profile.anchor
+                ):
                     profile = None  # It may change which identifier is the earliest.
                 elif profile.shares_fold and component.facet(via) is None:
                     outputs.unshare_fold(profile)
@@ -67,7 +70,9 @@ class Absorber:
             component.add_identifier(fill.via)  # It has overtaken the merge that brings the identifier.
             component.stale = True
         facet = component.own_facet(fill.via)
-        profile = None if component.unsettled or component.stale else self.outputs.profile_of(component, fill.via)
+        profile = (
+            None if component.unsettled or component.stale else self.outputs.profile_of(component, fill.via)
+        )
         folds = [facet] if profile is None or profile.fold is facet else [facet, profile.fold]
         for fold in folds:
             for key, capacity, counts in fill.leaves:

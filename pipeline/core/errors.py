@@ -1,7 +1,8 @@
 """Why something was refused or failed: one closed list of reasons and the three families of error.
 
 Bad input is a `Rejection`, which is returned. A broker or a disk that fails is `Retryable`. A program that is
-wrong is an `InvariantViolation`. Bad configuration is a `ConfigError`. It must not know how any of them is reported.
+wrong is an `InvariantViolation`. Bad configuration is a `ConfigError`. It must not know how any of them is
+reported.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """Why a touchpoint was rejected: metric label, dead-letter header, heading in docs/reference/reasons.md."""
+    """Why a touchpoint was rejected: metric label, dead-letter header, docs/reference/reasons.md."""
 
     MALFORMED_AVRO = "malformed_avro"
     UNKNOWN_SCHEMA = "unknown_schema"
@@ -29,8 +30,8 @@ class Reason(StrEnum):
 class Rejection:
     """Bad input, an expected outcome: returned, never raised; the original bytes are dead-lettered.
 
-    `field` is the path inside the touchpoint (`identifiers[2].value`), empty when the whole value is at fault.
-    `detail` says what was expected; it never repeats a value that may be personal.
+    `field` is the path inside the touchpoint (`identifiers[2].value`), empty when the whole value is at
+    fault. `detail` says what was expected; it never repeats a value that may be personal.
     """
 
     reason: Reason

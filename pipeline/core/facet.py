@@ -52,7 +52,15 @@ class Facet:
 
     def to_list(self) -> list[Any]:
         """The stored form; `from_list` is its inverse."""
-        return [self.first_seen, self.last_seen, self.counters, self.traits, self.consent, self.leaves, self.links]
+        return [
+            self.first_seen,
+            self.last_seen,
+            self.counters,
+            self.traits,
+            self.consent,
+            self.leaves,
+            self.links,
+        ]
 
     @classmethod
     def from_list(cls, stored: list[Any]) -> Facet:
@@ -175,7 +183,10 @@ def _new_cell(value: Any, at_ms: int, rule: Survivorship) -> Cell:
 
 def _copy_cell(cell: Cell) -> Cell:
     if isinstance(cell[1], dict):
-        return [cell[0], {text: list(seen) if isinstance(seen, list) else seen for text, seen in cell[1].items()}]
+        return [
+            cell[0],
+            {text: list(seen) if isinstance(seen, list) else seen for text, seen in cell[1].items()},
+        ]
     return cell
 
 

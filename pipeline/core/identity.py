@@ -1,7 +1,7 @@
 """Who is one person inside a component: a pure function of its evidence and of the identity policy.
 
-Links are taken in a fixed order and each unites two groups of identifiers, unless a limit forbids it. The order
-depends on the evidence alone, never on arrival, so every order of arrival gives the same profiles.
+Links are taken in a fixed order and each unites two groups of identifiers, unless a limit forbids it. The
+order depends on the evidence alone, never on arrival, so every order of arrival gives the same profiles.
 Source: docs/decisions/0001-component-stored-profile-computed.md
 """
 
@@ -30,7 +30,9 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class RefusedLink:
-    """A link that the policy does not let unite two profiles, kept with its reason (`limit_<type>`, `shared`)."""
+    """A link that the policy does not let unite two profiles, kept with its reason (`limit_<type>`,
+    `shared`).
+    """
 
     link: Link
     reason: str
@@ -63,7 +65,8 @@ def group_identifiers(
         links: the evidence, in any order; both ends may lie outside `identifiers`, such links are ignored.
         inert: identifiers that no longer link (shared ones); each is a profile of its own.
         policy: limits, ranks and conflict rules.
-    Returns: groups of identifiers, each strongest first, and the refused links in the order of their decision.
+    Returns: groups of identifiers, each strongest first, and the refused links in the order of their
+    decision.
     """
     parent = {identifier: identifier for identifier in identifiers}
     counts: dict[str, dict[str, int]] = {
@@ -93,7 +96,9 @@ def group_identifiers(
 
 
 def _decision_order(link: Link, policy: Policy) -> tuple[int, int, int, str, str]:
-    """Rank first, then time: the oldest link wins, or the latest where the weaker type moves between profiles."""
+    """Rank first, then time: the oldest link wins, or the latest where the weaker type moves between
+    profiles.
+    """
     weaker = policy.rule_of(link.weaker)
     instant = -link.last_ms if weaker.on_conflict is OnConflict.MOVE else link.first_ms
     return policy.rule_of(link.stronger).rank, weaker.rank, instant, link.stronger, link.weaker

@@ -1,12 +1,14 @@
 """Joining components: a claim that meets another owner ends here as a union of two components.
 
-The stronger root survives, the other becomes a redirect. A large union travels in parts; outputs are held until
-the last part and the last open claim are in. It must not know how messages travel: it hands them to `send`.
+The stronger root survives, the other becomes a redirect. A large union travels in parts; outputs are held
+until the last part and the last open claim are in. It must not know how messages travel: it hands them to
+`send`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+
 import msgspec
 
 from .messages import MERGE_BYTES_MAX, Claim, Close, Join, Linked, Merge, Message
@@ -14,6 +16,7 @@ from .node import CLAIMANT, Component, Entry, is_nil
 from .outbox import Nodes
 from .outputs import Outputs
 from .policy import Policy
+
 
 class Joiner:
     """Unites components. One per task."""
@@ -41,7 +44,9 @@ class Joiner:
         """Send everything to the survivor, in parts if it is large, and become a redirect."""
         self.outputs.outbox.joins += 1
         awaited = component.awaited()  # A touch can reach an identifier here before its claim is answered.
-        owned = [one for one in component.identifiers if one not in awaited or component.facet(one) is not None]
+        owned = [
+            one for one in component.identifiers if one not in awaited or component.facet(one) is not None
+        ]
         parts: list[list[tuple[str, msgspec.Raw]]] = [[]]
         size = 0
         for one in owned:
@@ -55,8 +60,12 @@ class Joiner:
             merge = Merge(component.root, join.identifier, join.claimant, index == len(parts) - 1, facets)
             if index == 0:
                 merge.inert, merge.closed = sorted(component.inert), dict(component.closed)
-                merge.claims = sorted(component.claims - {_claim_of(join.claimant, join.identifier, component.root)})
-                merge.entries = {pid: (e.anchor, e.alias_of, e.memberships) for pid, e in component.entries.items()}
+                merge.claims = sorted(
+                    component.claims - {_claim_of(join.claimant, join.identifier, component.root)}
+                )
+                merge.entries = {
+                    pid: (e.anchor, e.alias_of, e.memberships) for pid, e in component.entries.items()
+                }
                 merge.trigger, merge.last_active = component.trigger, component.last_active
             self._send(join.survivor, merge)
         self.outputs.unpublished.pop(component.root, None)
@@ -84,7 +93,9 @@ class Joiner:
             component.end_claim(CLAIMANT + merge.loser)
             component.end_claim(_claim_of(merge.claimant, merge.identifier, component.root))
             if merge.identifier not in component.identifiers and merge.identifier not in component.closed:
-                self._await(component, merge.identifier, now_ms)  # It comes with another merge, or was forgotten.
+                self._await(
+                    component, merge.identifier, now_ms
+                )  # It comes with another merge, or was forgotten.
                 self._send(merge.identifier, Claim(component.root, "", True))
             if len(component.identifiers) > self.policy.component_identifiers_max:
                 self.outputs.refuse_full(component, merge.identifier, now_ms)
@@ -144,7 +155,10 @@ class Joiner:
         self.nodes.save_component(component)
 
     def _refused(self, component: Component, identifier: str, status: str, own: bool, now_ms: int) -> str:
-        """An identifier that is `shared` or whose component is `full` answered a claim. Returns its status here."""
+        """An identifier that is `shared` or whose component is `full` answered a claim.
+
+        Returns its status here.
+        """
         if component.facet(identifier) is not None:
             return "inert" if status == "shared" else ""  # It is owned here, under the root of a redirect.
         if identifier in component.awaited():

@@ -20,9 +20,9 @@ MERGE_BYTES_MAX: Final = 512 * 1024
 class Absorb(msgspec.Struct, array_like=True, tag=1, gc=False):
     """To a component: fold the touch into the facet of `via`, the touch's strongest identifier.
 
-    `leaves`: (key, capacity) of the window leaves that it belongs to. The partition that keeps the touch decides
-    them, once, so that a definition which reaches the partitions at different moments counts no touch twice.
-    `lost`: a component that turned out to be gone; a redirect to it is a dead end.
+    `leaves`: (key, capacity) of the window leaves that it belongs to. The partition that keeps the touch
+    decides them, once, so that a definition which reaches the partitions at different moments counts no touch
+    twice. `lost`: a component that turned out to be gone; a redirect to it is a dead end.
     """
 
     via: str
@@ -42,8 +42,8 @@ class Claim(msgspec.Struct, array_like=True, tag=2, gc=False):
 class Linked(msgspec.Struct, array_like=True, tag=3, gc=False):
     """To a component: the claim that `component` made of `identifier` is answered.
 
-    `status`: empty (it is yours, or on its way in a merge), `inert` (yours, but shared), `shared` or `full` (not yours).
-    `component` empty: nobody asked, it has become `inert`.
+    `status`: empty (it is yours, or on its way in a merge), `inert` (yours, but shared), `shared` or `full`
+    (not yours). `component` empty: nobody asked, it has become `inert`.
     """
 
     component: str
@@ -134,7 +134,11 @@ def encode_message(message: Message) -> bytes:
 
 
 def decode_message(value: bytes) -> Message:
-    """Inverse of `encode_message`. Raises InvariantViolation for a version that this program does not know."""
+    """Inverse of `encode_message`.
+
+    Raises InvariantViolation for a version that this program does not know.
+    """
     if value[:1] != MAIL_VERSION:
         raise InvariantViolation("mail of an unknown version; run a newer elo", version=value[:1].hex())
-    return _decode(memoryview(value)[1:])
+    message: Message = _decode(memoryview(value)[1:])
+    return message

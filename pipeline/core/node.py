@@ -1,8 +1,8 @@
 """The resolver's two kinds of nodes as they are held in memory and stored, byte for byte.
 
-A stored component begins with eight bytes, big-endian: the instant of its next timer in ms. Restore reads them
-without decoding the rest. Facets are kept in pages of `PAGE_FACETS`; page 0 lies inside the component's record,
-so that a person of the usual size is one record, and a touch of a very large one rewrites one page.
+A stored component begins with eight bytes, big-endian: the instant of its next timer in ms. Restore reads
+them without decoding the rest. Facets are kept in pages of `PAGE_FACETS`; page 0 lies inside the component's
+record, so that a person of the usual size is one record, and a touch of a very large one rewrites one page.
 Source: docs/decisions/0005-facet-pages.md
 """
 
@@ -62,8 +62,9 @@ def armed_of(value: bytes) -> int:
 class IdentifierNode:
     """Who owns an identifier, and with whom it was seen.
 
-    `owner`: root of the component; empty while nobody owns it. `seen`: strong type → distinct values, kept up to
-    `shared_after` + 1. `shared`: seen with too many people. `closed`: its component is full. Both stop it linking.
+    `owner`: root of the component; empty while nobody owns it. `seen`: strong type → distinct values, kept up
+    to `shared_after` + 1. `shared`: seen with too many people. `closed`: its component is full. Both stop it
+    linking.
     """
 
     __slots__ = ("closed", "owner", "seen", "shared")
@@ -89,9 +90,9 @@ class IdentifierNode:
 class Entry:
     """What consumers were told about one profile id.
 
-    `anchor`: the identifier that gave the id. `alias_of`: the profile id it was merged into, empty while it is
-    current. `memberships`: segment id → [inside, sequence, since ms, definition version]; kept after the profile
-    is gone, so that sequences stay gapless if it comes back.
+    `anchor`: the identifier that gave the id. `alias_of`: the profile id it was merged into, empty while it
+    is current. `memberships`: segment id → [inside, sequence, since ms, definition version]; kept after the
+    profile is gone, so that sequences stay gapless if it comes back.
     """
 
     __slots__ = ("alias_of", "anchor", "memberships", "packed")
@@ -123,7 +124,9 @@ class Profile:
 
     __slots__ = ("anchor", "entry", "fold", "id", "identifiers", "shares_fold", "types")
 
-    def __init__(self, profile_id: str, identifiers: list[str], anchor: tuple[int, int, str], fold: Facet) -> None:
+    def __init__(
+        self, profile_id: str, identifiers: list[str], anchor: tuple[int, int, str], fold: Facet
+    ) -> None:
         self.id = profile_id
         self.identifiers = identifiers
         self.anchor = anchor
@@ -134,20 +137,21 @@ class Profile:
 
 
 class Component:
-    """Everything that identifiers have been seen together with, or a redirect to the component that took it over.
+    """Everything that identifiers have been seen together with, or a redirect to the component that took it
+    over.
 
-    `identifiers`: identifier → page of its facet. `inert`: those of them that are shared. `closed`: identifiers
-    outside that it may not link with, and why. `claims`: what is awaited, see `add_claim`; outputs are held until
-    `hold_until` at most. `armed`: the timer that is set, at most the
-    next instant that matters. `window_due`: next instant at which a membership may change by itself, or a redirect ends. `publish_due`: when
-    the profiles must be published; NEVER if they are. `profiles`: None until they are needed. `stale`: the evidence
-    has changed since they were settled. Instants in ms.
+    `identifiers`: identifier → page of its facet. `inert`: those of them that are shared. `closed`:
+    identifiers outside that it may not link with, and why. `claims`: what is awaited, see `add_claim`;
+    outputs are held until `hold_until` at most. `armed`: the timer that is set, at most the next instant that
+    matters. `window_due`: next instant at which a membership may change by itself, or a redirect ends.
+    `publish_due`: when the profiles must be published; NEVER if they are. `profiles`: None until they are
+    needed. `stale`: the evidence has changed since they were settled. Instants in ms.
     """
 
     __slots__ = (
-        "armed", "claims", "closed", "dirty_pages", "entries", "facets", "head", "hold_until", "identifiers", "inert",
-        "last_active", "packed", "pages", "profiles", "publish_due", "redirect", "refused", "reviewed", "root",
-        "stale", "trigger", "unsettled", "window_due",
+        "armed", "claims", "closed", "dirty_pages", "entries", "facets", "head", "hold_until", "identifiers",
+        "inert", "last_active", "packed", "pages", "profiles", "publish_due", "redirect", "refused",
+        "reviewed", "root", "stale", "trigger", "unsettled", "window_due",
     )  # fmt: skip
 
     def __init__(self, root: str) -> None:
@@ -176,7 +180,7 @@ class Component:
         self.dirty_pages: set[int] = set()
 
     def add_identifier(self, identifier: str) -> None:
-        """Take an identifier in; it gets a place on the last page, which is marked for writing: it has grown."""
+        """Take an identifier in, on the last page, which is marked for writing: it has grown."""
         if len(self.pages[-1]) >= PAGE_FACETS:
             self.pages.append([])
         self.pages[-1].append(identifier)
@@ -186,8 +190,9 @@ class Component:
         self.head = None
 
     def add_claim(self, claim: str) -> None:
-        """Await an answer: to the own claim of an identifier (its text), or to one that a component made which has
-        merged into this one (`claimant`, CLAIMANT, identifier)."""
+        """Await an answer: to the own claim of an identifier (its text), or to one that a component made
+        which has merged into this one (`claimant`, CLAIMANT, identifier).
+        """
         self.claims = self.claims | {claim}
         self.head = None
 
@@ -198,7 +203,7 @@ class Component:
             self.head = None
 
     def awaited(self) -> Collection[str]:
-        """Identifiers with an open claim: whose they are is not known yet, or what they bring is on its way."""
+        """Identifiers with an open claim: not known yet whose, or what they bring is on its way."""
         return {claim.rpartition(CLAIMANT)[2] for claim in self.claims} if self.claims else NONE
 
     def make_inert(self, identifiers: Iterable[str]) -> None:
@@ -278,15 +283,29 @@ class Component:
     def encode(self) -> bytes:
         """The stored form of the component's own record, page 0 included."""
         if self.redirect:
-            return _ARMED.pack(self.armed) + _encode([_REDIRECT, self.redirect, self.pages[0], self.window_due])
+            return _ARMED.pack(self.armed) + _encode(
+                [_REDIRECT, self.redirect, self.pages[0], self.window_due]
+            )
         if self.head is None:
             head = [self.pages, sorted(self.inert), self.closed, sorted(self.claims)]
             self.head = msgspec.Raw(_encode(head))
         # A component that waits for publication is found again after a crash by the instant at the front.
         return _ARMED.pack(min(self.armed, self.publish_due)) + _encode(
-            [_LIVE, self.armed, self.head, {pid: entry.pack() for pid, entry in self.entries.items()}, self.trigger,
-             self.hold_until, self.unsettled, self.window_due, self.publish_due, self.last_active, self.reviewed,
-             self.refused, [self.pack(identifier) for identifier in self.pages[0]]]  # fmt: skip
+            [
+                _LIVE,
+                self.armed,
+                self.head,
+                {pid: entry.pack() for pid, entry in self.entries.items()},
+                self.trigger,
+                self.hold_until,
+                self.unsettled,
+                self.window_due,
+                self.publish_due,
+                self.last_active,
+                self.reviewed,
+                self.refused,
+                [self.pack(identifier) for identifier in self.pages[0]],
+            ]
         )
 
     @classmethod

@@ -80,8 +80,7 @@ class Review:
 class Outbox:
     """Effects in the order in which they were decided, and what happened, for the metrics.
 
-    `reminders`: (due ms, root) of components that wait for publication, to be stored in case of a crash;
-    `reminded`: those that no longer wait.
+    `published`: (root, due ms) of the components of which snapshots were taken.
     """
 
     mail: list[tuple[str, Message]] = field(default_factory=list)
@@ -89,8 +88,7 @@ class Outbox:
     aliases: list[ProfileAlias] = field(default_factory=list)
     snapshots: list[Snapshot] = field(default_factory=list)
     reviews: list[Review] = field(default_factory=list)
-    reminders: list[tuple[int, str]] = field(default_factory=list)
-    reminded: list[tuple[int, str]] = field(default_factory=list)
+    published: list[tuple[str, int]] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
     joins: int = 0

@@ -64,7 +64,7 @@ class Outputs:
         return next((profile for profile in profiles if identifier in profile.identifiers), None)
 
     def settle(self, component: Component, now_ms: int, edge: str | None = None) -> None:
-        """Tell everything that has changed, or put it off while claims are open (at most until `hold_until`)."""
+        """Tell what has changed, or put it off while claims are open (until `hold_until` at most)."""
         if component.claims and now_ms < component.hold_until:
             component.unsettled = True
             return
@@ -92,7 +92,10 @@ class Outputs:
         event_id: str,
         decided_ms: int,
     ) -> None:
-        """Evaluate segments as of `at_ms` and tell the changes. Lowers `component.window_due` where needed."""
+        """Evaluate segments as of `at_ms` and tell the changes.
+
+        Lowers `component.window_due` where needed.
+        """
         fold, types, entry = profile.fold, profile.types, profile.entry
         assert entry is not None
         memberships = entry.memberships
@@ -127,13 +130,11 @@ class Outputs:
     def changed(self, component: Component, now_ms: int) -> None:
         """Note that the profiles of a component are to be published."""
         if component.root not in self.unpublished:
-            due_ms = component.publish_due = now_ms + self.publish_interval_ms
-            self.unpublished[component.root] = due_ms
-            self.outbox.reminders.append((due_ms, component.root))
+            self.unpublished[component.root] = component.publish_due = now_ms + self.publish_interval_ms
 
     def publish(self, component: Component, now_ms: int) -> None:
         """Publish a snapshot of every profile of a component."""
-        self.outbox.reminded.append((component.publish_due, component.root))
+        self.outbox.published.append((component.root, component.publish_due))
         component.publish_due = NEVER
         self.unpublished.pop(component.root, None)
         for profile in self.profiles(component):
@@ -142,24 +143,39 @@ class Outputs:
             self.outbox.snapshots.append(Snapshot(profile.id, profile, aliases, now_ms))
 
     def publish_all(self, now_ms: int, at_rest: bool) -> None:
-        """Publish what is due, or everything once the partition is at rest; up to `PUBLISH_BATCH_MAX` components."""
-        roots = []
+        """Publish what is due, or everything once the partition is at rest; up to `PUBLISH_BATCH_MAX`
+        components.
+        """
+        roots: list[str] = []
         for root, due_ms in self.unpublished.items():
             if (due_ms > now_ms and not at_rest) or len(roots) >= PUBLISH_BATCH_MAX:
                 break
             roots.append(root)
         for root in roots:
             component = self.nodes.component(root)
-            if component is None or component.redirect or component.unsettled or component.publish_due == NEVER:
+            if (
+                component is None
+                or component.redirect
+                or component.unsettled
+                or component.publish_due == NEVER
+            ):
                 self.unpublished.pop(root, None)  # An unsettled one comes back when it is settled.
             else:
                 self.publish(component, now_ms)
                 self.nodes.save_component(component)
 
     def redefine(
-        self, component: Component, segments: Iterable[CompiledSegment], deleted: Iterable[str], cause: Cause, now_ms: int
+        self,
+        component: Component,
+        segments: Iterable[CompiledSegment],
+        deleted: Iterable[str],
+        cause: Cause,
+        now_ms: int,
     ) -> bool:
-        """Evaluate new or edited segments and leave deleted ones. Returns whether the component has changed."""
+        """Evaluate new or edited segments and leave deleted ones.
+
+        Returns whether the component has changed.
+        """
         if component.redirect:
             return False
         told, due_ms = len(self.outbox.changes), component.window_due
@@ -209,7 +225,9 @@ class Outputs:
             component.refused = len(refused)
         firsts = {one: facet.first_seen for one in identifiers if (facet := component.facet(one)) is not None}
         # Who was only ever seen beside others, and is refused there, is nobody yet.
-        return [self._profile(component, group, firsts) for group in groups if not firsts.keys().isdisjoint(group)]
+        return [
+            self._profile(component, group, firsts) for group in groups if not firsts.keys().isdisjoint(group)
+        ]
 
     def _profile(self, component: Component, group: list[str], firsts: Mapping[str, int]) -> Profile:
         order_of = self.policy.order_of
@@ -302,12 +320,24 @@ class Outputs:
         inside, sequence, since_ms, version = membership
         change_id = blake2b(f"{pid} {segment_id} {sequence}".encode(), digest_size=16).hexdigest()
         self.outbox.changes.append(
-            MembershipChange(change_id, pid, segment_id, version, "entered" if inside else "exited", sequence,
-                             since_ms, decided_ms, cause, event_ids, cause is Cause.BACKFILL, identifiers)  # fmt: skip
+            MembershipChange(
+                change_id,
+                pid,
+                segment_id,
+                version,
+                "entered" if inside else "exited",
+                sequence,
+                since_ms,
+                decided_ms,
+                cause,
+                event_ids,
+                cause is Cause.BACKFILL,
+                identifiers,
+            )
         )
 
     def _addresses(self, component: Component, profile: Profile, purpose: str | None) -> list[str]:
-        """The identifiers at which the profile may be addressed for a purpose: those that did not refuse it."""
+        """The identifiers that may be addressed for a purpose: those that did not refuse it."""
         if purpose is None:
             return profile.identifiers
         allowed = []

@@ -70,7 +70,10 @@ class Policy:
     traits: Mapping[str, Survivorship] = field(default_factory=dict)
 
     def rule_of(self, identifier: str) -> IdentifierRule:
-        """The rule of an identifier in its `type:value` form. Raises KeyError for a type that is not configured."""
+        """The rule of an identifier in its `type:value` form.
+
+        Raises KeyError for a type that is not configured.
+        """
         return self.rules[identifier[: identifier.index(":")]]
 
     def order_of(self, identifier: str) -> tuple[int, str]:
@@ -124,7 +127,9 @@ def parse_policy(document: object) -> Policy:
 def _parse_rule(name: str, rank: int, body: object) -> IdentifierRule:
     where = f"identifiers.{name}"
     if not IDENTIFIER_TYPE.match(name):
-        raise ConfigError(f"{where}: an identifier type is lower-case letters, digits and _, for example loyalty_card")
+        raise ConfigError(
+            f"{where}: an identifier type is lower-case letters, digits and _, for example loyalty_card"
+        )
     section = _Section(where, {} if body is None else body)
     limit = section.entries.get("limit", 1)
     if isinstance(limit, Mapping):

@@ -1,8 +1,8 @@
 """The resolver's protocol: how identifiers and components find each other, one message at a time.
 
 Redirects only ever point to a component that is stronger in the total order of roots, so there are no cycles;
-joining is set union, so no order of messages can change the result. Messages to nodes on the same partition are
-handled in the same batch; the others leave as mail. It must not know about Kafka, RocksDB or the clock.
+joining is set union, so no order of messages can change the result. Messages to nodes on the same partition
+are handled in the same batch; the others leave as mail. It must not know about Kafka, RocksDB or the clock.
 Source: docs/architecture.md, "Nodes and messages".
 """
 
@@ -39,6 +39,9 @@ from .outputs import Outputs
 from .policy import STRONG_LIMIT, Policy
 from .touch import Touch
 
+LOCATED_HISTORIES: Final = 3
+"""How long a redirect outlives its last use once its identifiers are located: longer than another redirect
+that this use came through may wait before it asks where its own are (twice the history)."""
 REACH_NORMALISERS: Final = ("email", "phone")
 """A type of limit above 1 is weak unless a person can be reached by it."""
 
@@ -51,7 +54,9 @@ class Resolver:
         outputs: decides what to tell; its `outbox` also takes the mail.
     """
 
-    def __init__(self, policy: Policy, nodes: Nodes, outputs: Outputs, is_local: Callable[[str], bool]) -> None:
+    def __init__(
+        self, policy: Policy, nodes: Nodes, outputs: Outputs, is_local: Callable[[str], bool]
+    ) -> None:
         self.policy = policy
         self.nodes = nodes
         self.outputs = outputs
@@ -141,7 +146,11 @@ class Resolver:
         if isinstance(message, Claim):
             self._claim(identifier, node, message)
         elif isinstance(message, Repoint):
-            if node is None or not node.owner or self.policy.order_of(message.component) < self.policy.order_of(node.owner):
+            if (
+                node is None
+                or not node.owner
+                or self.policy.order_of(message.component) < self.policy.order_of(node.owner)
+            ):
                 node = node or IdentifierNode()
                 node.owner = message.component
                 self.nodes.save_identifier(identifier, node)
@@ -181,7 +190,9 @@ class Resolver:
                 self.absorber.fill(component, message, now_ms)
                 self.nodes.save_component(component)
         else:
-            raise InvariantViolation("a component got a message that is not for one", kind=type(message).__name__)
+            raise InvariantViolation(
+                "a component got a message that is not for one", kind=type(message).__name__
+            )
 
     # -- identifier nodes -----------------------------------------------------------------------------------
 
@@ -276,15 +287,22 @@ class Resolver:
         if component.publish_due <= now_ms and not component.unsettled:
             self.outputs.publish(component, now_ms)
         elif component.publish_due != NEVER and not component.unsettled:
-            self.outputs.unpublished.setdefault(component.root, component.publish_due)  # Forgotten in a restart.
+            self.outputs.unpublished.setdefault(
+                component.root, component.publish_due
+            )  # Forgotten in a restart.
         idle_ms = now_ms - component.last_active
-        if self._is_anonymous(component) and idle_ms >= self.policy.anonymous_retention_ms and component.last_active:
+        if (
+            self._is_anonymous(component)
+            and idle_ms >= self.policy.anonymous_retention_ms
+            and component.last_active
+        ):
             self._expire(component, now_ms)
             return
         self.nodes.save_component(component)
 
     def _elapse_redirect(self, component: Component, now_ms: int) -> None:
-        """A redirect ends in two steps, so that whoever was made to point here before still finds the survivor.
+        """A redirect ends in two steps, so that whoever was made to point here before still finds the
+        survivor.
 
         First its identifiers are told where they are; it goes when all that point to it have done the same.
         """
@@ -296,7 +314,7 @@ class Resolver:
             for identifier in kept:
                 self._send(component.redirect, Locate(identifier))
             component.pages = [[]]
-            component.window_due = now_ms + 2 * self.policy.history_ms
+            component.window_due = now_ms + LOCATED_HISTORIES * self.policy.history_ms
         self.nodes.save_component(component)
 
     def _expire(self, component: Component, now_ms: int) -> None:
@@ -313,7 +331,9 @@ class Resolver:
 
     def _forward(self, component: Component, message: Message, now_ms: int) -> None:
         """Pass a message on to the survivor; a redirect that is still used lives on."""
-        if component.window_due < now_ms + self.policy.history_ms:
-            component.window_due = now_ms + 2 * self.policy.history_ms
+        history_ms = self.policy.history_ms
+        kept_ms = history_ms if component.pages[0] else LOCATED_HISTORIES * history_ms
+        if component.window_due < now_ms + kept_ms:
+            component.window_due = now_ms + kept_ms + history_ms
             self.nodes.save_component(component)
         self._send(component.redirect, message)

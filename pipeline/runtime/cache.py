@@ -1,7 +1,8 @@
 """A bounded cache of decoded nodes that costs one dictionary look-up per hit.
 
-Two generations: what is used moves to the young one; when that is full it becomes the old one and the old one is
-dropped. It holds between one and two times `size` of the most recently used entries, without a linked list.
+Two generations: what is used moves to the young one; when that is full it becomes the old one and the old one
+is dropped. It holds between one and two times `size` of the most recently used entries, without a linked
+list.
 """
 
 from __future__ import annotations

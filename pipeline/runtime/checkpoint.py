@@ -7,6 +7,7 @@ Source: docs/architecture.md, "Exactly once".
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
 from typing import Any, Final
@@ -26,7 +27,14 @@ from .snapshots import profile_value, review_value
 TRANSACTION_TIMEOUT_MS: Final = 60_000
 OPERATION_TIMEOUT_S: Final = 30.0
 BACKOFF_MS: Final = 5
-"""While the broker still writes the last transaction's markers the next one must ask again; the default waits 100."""
+"""While the broker still writes the last transaction's markers the next one must ask again; the default waits
+100.
+"""
+
+FENCED: Final = (
+    KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError._FATAL
+)  # fmt: skip
+"""`_FATAL` is what later calls say of it. Another fatal error ends the worker too, a moment later."""
 
 Headers = list[tuple[str, str | bytes | None]]
 
@@ -59,7 +67,10 @@ def committed_offsets(settings: Settings, topics: tuple[str, ...], partition: in
 
 
 class Checkpoint:
-    """The transactional producer of one partition. Methods that wait for the broker may run on another thread."""
+    """The transactional producer of one partition.
+
+    Methods that wait for the broker may run on another thread.
+    """
 
     def __init__(
         self, settings: Settings, topics: Topics, partition: int, partitions: int, policy_version: int
@@ -88,12 +99,15 @@ class Checkpoint:
         group.close()
 
     def fence(self) -> None:
-        """Fence the previous owner and abort what it left open. Raises KafkaException."""
-        self._producer.init_transactions(OPERATION_TIMEOUT_S)
+        """Fence the previous owner and abort what it left open. Raises Fenced, or Retryable."""
+        self._insist(self._producer.init_transactions)
 
     def begin(self) -> None:
-        """Begin a transaction."""
-        self._producer.begin_transaction()
+        """Begin a transaction. Raises Fenced."""
+        try:
+            self._producer.begin_transaction()
+        except KafkaException as failure:
+            raise _meaning(failure) from failure
 
     def write(self, records: Mapping[bytes, bytes | None], outbox: Outbox) -> None:
         """Hand over the changelog records and effects of a batch, in an order that consumers may rely on.
@@ -117,7 +131,9 @@ class Checkpoint:
             current = value if change.change == "entered" else None
             produce(topics.current, current, f"{change.profile_id}|{change.segment_id}".encode())
         for snapshot in outbox.snapshots:
-            produce(topics.profiles, profile_value(snapshot, self.policy_version), snapshot.profile_id.encode())
+            produce(
+                topics.profiles, profile_value(snapshot, self.policy_version), snapshot.profile_id.encode()
+            )
         for review in outbox.reviews:
             produce(topics.review, review_value(review, self.policy_version), review.component.encode())
 
@@ -146,16 +162,22 @@ class Checkpoint:
 
     def close(self) -> None:
         """Drop what was not committed. The producer is unusable afterwards."""
-        self._producer.purge()
-        self._producer.poll(0)
+        with contextlib.suppress(KafkaException):  # A producer that was fenced says so again at every call.
+            self._producer.purge()
+            self._producer.poll(0)
 
-    def _produce(self, topic: str, value: bytes | None, key: bytes | None, partition: int = -1, **more: Any) -> None:
-        while True:
-            try:
-                self._producer.produce(topic, value, key, partition, **more)
-                return
-            except BufferError:  # The local queue is full: let deliveries make room.
-                self._producer.poll(0.05)
+    def _produce(
+        self, topic: str, value: bytes | None, key: bytes | None, partition: int = -1, **more: Any
+    ) -> None:
+        try:
+            while True:
+                try:
+                    self._producer.produce(topic, value, key, partition, **more)
+                    return
+                except BufferError:  # The local queue is full: let deliveries make room.
+                    self._producer.poll(0.05)
+        except KafkaException as failure:
+            raise _meaning(failure) from failure
 
     def _changelog_delivered(self, error: KafkaError | None, message: Any) -> None:
         if error is None:
@@ -169,11 +191,16 @@ class Checkpoint:
                 operation(*arguments, OPERATION_TIMEOUT_S)
                 return
             except KafkaException as failure:
-                error = failure.args[0]
-                if error.code() in (KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH):
-                    raise Fenced from failure
-                if error.txn_requires_abort():
-                    raise MustAbort from failure
-                if not error.retriable() or time.monotonic() > deadline:
-                    raise Retryable("the broker did not commit a transaction", error=error.name()) from failure
+                if not failure.args[0].retriable() or time.monotonic() > deadline:
+                    raise _meaning(failure) from failure
                 time.sleep(0.05)
+
+
+def _meaning(failure: KafkaException) -> Exception:
+    """What a refusal of the transactional producer asks for: Fenced, MustAbort or Retryable."""
+    error = failure.args[0]
+    if error.code() in FENCED:
+        return Fenced()
+    if error.txn_requires_abort():
+        return MustAbort()
+    return Retryable("the broker did not commit a transaction", error=error.name())

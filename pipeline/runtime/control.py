@@ -1,8 +1,8 @@
 """The segment definitions in force, as every task of a worker sees them.
 
-A thread follows `segments.definitions` without a group: every worker reads all of it. Tasks ask for what changed
-since the offset that they have applied. A value that is not a definition is logged and skipped: `elo segments
-apply` checks before it writes, so it can only come from elsewhere.
+A thread follows `segments.definitions` without a group: every worker reads all of it. Tasks ask for what
+changed since the offset that they have applied. A value that is not a definition is logged and skipped: `elo
+segments apply` checks before it writes, so it can only come from elsewhere.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Control:
         It holds no thread: one for each partition that waits would leave none for the work waited for.
         """
         deadline = time.monotonic() + START_TIMEOUT_S
-        while not self._loaded.is_set():  # noqa: ASYNC110  set by a thread
+        while not self._loaded.is_set():
             if time.monotonic() > deadline:
                 raise Retryable("the broker is silent, segment definitions cannot be read")
             await asyncio.sleep(LOOK_S)
@@ -67,7 +67,7 @@ class Control:
     def _run(self) -> None:
         try:
             self._follow()
-        except BaseException as failure:  # Handed to whoever starts or watches the worker.
+        except BaseException as failure:  # noqa: BLE001 - handed to whoever starts or watches the worker.
             self.failure = failure
             self._loaded.set()
             self._on_change()

@@ -1,12 +1,12 @@
-"""Applies segment definitions to one partition: at a recorded offset, then over the history, then over everybody.
+"""Applies segment definitions to one partition: at a recorded offset, then over the history, then over
+everybody.
 
-A change of definitions is one piece of work with three phases, each in bounded steps whose position is committed
-with the batch they belong to, so a crash goes on where it was:
-    fill   read the partition's own history again for window leaves that are new or keep more than before
-    scan   evaluate the changed segments for every component, forget leaves that no segment asks about any more
-    done
-Touches from the offset on at which the new catalogue was taken into use count live, those below it by the fill:
-each exactly once. A further change waits until the work is done.
+A change of definitions is one piece of work with three phases, each in bounded steps whose position is
+committed with the batch they belong to, so a crash goes on where it was: fill   read the partition's own
+history again for window leaves that are new or keep more than before scan   evaluate the changed segments for
+every component, forget leaves that no segment asks about any more done
+Touches from the offset on at which the new catalogue was taken into use count live, those below it by the
+fill: each exactly once. A further change waits until the work is done.
 """
 
 from __future__ import annotations
@@ -57,7 +57,13 @@ class Definitions:
     """The definitions that one partition has applied, and the work that they still ask for."""
 
     def __init__(
-        self, control: Control, settings: Settings, touches: str, partition: int, store: Store, resolver: Resolver
+        self,
+        control: Control,
+        settings: Settings,
+        touches: str,
+        partition: int,
+        store: Store,
+        resolver: Resolver,
     ) -> None:
         self._control = control
         self._settings = settings
@@ -163,7 +169,10 @@ class Definitions:
     # -- fill ------------------------------------------------------------------------------------------------
 
     def _read(self) -> list[Any]:
-        """The next records of the history. Moves `fill_next`; at the end of the range it equals `fill_end`."""
+        """The next records of the history.
+
+        Moves `fill_next`; at the end of the range it equals `fill_end`.
+        """
         work = self.work
         if self._consumer is None:
             self._consumer = Consumer(
@@ -221,7 +230,14 @@ class Definitions:
                 self._apply(component, now_ms)
         if len(roots) < SCAN_STEP:
             work.done = True
-            work.changed, work.initial, work.deleted, work.fill, work.drop, work.cursor = [], [], [], [], [], ""
+            work.changed, work.initial, work.deleted, work.fill, work.drop, work.cursor = (
+                [],
+                [],
+                [],
+                [],
+                [],
+                "",
+            )
         else:
             work.cursor = roots[-1]
 

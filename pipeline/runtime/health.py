@@ -1,7 +1,7 @@
 """`/livez`, `/readyz` and `/metrics` of a worker, on an HTTP server of its own port.
 
-Live means that the event loop turns. Ready means that every owned partition is restored and reads. Restoring a
-partition never makes a worker look dead.
+Live means that the event loop turns. Ready means that every owned partition is restored and reads. Restoring
+a partition never makes a worker look dead.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ class Health:
     async def ready(self, request: web.Request) -> web.Response:
         """200 when every owned partition serves; 503 while one is restored or none was assigned yet."""
         tasks = self.worker.tasks
-        states = {str(partition): "ready" if task.ready else "restoring" for partition, task in sorted(tasks.items())}
+        states = {
+            str(partition): "ready" if task.ready else "restoring"
+            for partition, task in sorted(tasks.items())
+        }
         ready = bool(states) and all(state == "ready" for state in states.values())
         body = orjson.dumps({"status": "ready" if ready else "not ready", "partitions": states})
         return web.Response(body=body, status=200 if ready else 503, content_type="application/json")
@@ -45,14 +48,18 @@ async def serve(health: Health, host: str, port: int) -> None:
     if port == 0:
         return
     app = web.Application()
-    app.add_routes([
-        web.get("/livez", health.live),
-        web.get("/readyz", health.ready),
-        web.get("/metrics", health.metrics),
-    ])
+    app.add_routes(
+        [
+            web.get("/livez", health.live),
+            web.get("/readyz", health.ready),
+            web.get("/metrics", health.metrics),
+        ]
+    )
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()
     except OSError as error:
-        raise ConfigError(f"port {port} for metrics and health is taken, choose another with --web-port") from error
+        raise ConfigError(
+            f"port {port} for metrics and health is taken, choose another with --web-port"
+        ) from error

@@ -33,7 +33,10 @@ class Inbox:
         return sum(len(records) for records in self.waiting.values())
 
     def offer(self, batch: Stretch) -> bool:
-        """Take a batch in. Returns False if one before it is missing: rewind, and note the epoch in `epochs`."""
+        """Take a batch in.
+
+        Returns False if one before it is missing: rewind, and note the epoch in `epochs`.
+        """
         if batch.epoch < self.epochs[batch.topic]:
             return True  # It left before the rewind; the same records come again.
         expected = self.expected[batch.topic]
@@ -48,7 +51,9 @@ class Inbox:
         return True
 
     def take(self, most: int) -> list[Any]:
-        """Up to `most` records in the order of broker time; records of one topic stay in the order of the log."""
+        """Up to `most` records in the order of broker time; records of one topic stay in the order of the
+        log.
+        """
         queues = [queue for queue in self.waiting.values() if queue]
         if len(queues) == 1:
             queue = queues[0]

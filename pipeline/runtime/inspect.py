@@ -1,7 +1,8 @@
-"""The state of all partitions, read from `elo.state`: for comparison, for looking into, for the demo's truth check.
+"""The state of all partitions, read from `elo.state`: for comparison, for looking into, for the demo's truth
+check.
 
-Profiles are computed from the stored evidence by the same pure functions as in the workers. Nothing here depends
-on how many partitions there are or in which order touches arrived.
+Profiles are computed from the stored evidence by the same pure functions as in the workers. Nothing here
+depends on how many partitions there are or in which order touches arrived.
 """
 
 from __future__ import annotations
@@ -72,7 +73,8 @@ def state_dump(settings: Settings) -> Iterator[dict[str, Any]]:
             yield {
                 "profile_id": profile.id,
                 "identifiers": [
-                    dict(zip(("type", "value"), one.split(":", 1), strict=True)) for one in sorted(profile.identifiers)
+                    dict(zip(("type", "value"), one.split(":", 1), strict=True))
+                    for one in sorted(profile.identifiers)
                 ],
                 "traits": fold.trait_values(),
                 "counters": dict(sorted(fold.counters.items())),
@@ -81,7 +83,9 @@ def state_dump(settings: Settings) -> Iterator[dict[str, Any]]:
                     for segment, membership in sorted(entry.memberships.items())
                     if membership[0]
                 },
-                "aliases": sorted(old for old, one in component.entries.items() if one.alias_of == profile.id),
+                "aliases": sorted(
+                    old for old, one in component.entries.items() if one.alias_of == profile.id
+                ),
                 "first_seen": profile.anchor[0],
                 "last_seen": fold.last_seen,
                 "consent": {purpose: word[0] for purpose, word in sorted(fold.consent.items())},
@@ -91,8 +95,8 @@ def state_dump(settings: Settings) -> Iterator[dict[str, Any]]:
 def state_hash(settings: Settings) -> str:
     """An order-independent hash of all profiles, memberships and evidence.
 
-    Sequences, aliases and the times at which memberships began depend on the order in which touches arrived, and
-    are left out; who is inside is not.
+    Sequences, aliases and the times at which memberships began depend on the order in which touches arrived,
+    and are left out; who is inside is not.
     """
     total = 0
     policy = load_policy(settings)

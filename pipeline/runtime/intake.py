@@ -1,7 +1,7 @@
 """The intake: decode, check, normalise and route touchpoints. Stateless and idempotent.
 
-It delivers at least once; a repetition dies at the identifier's history. Offsets are committed after the producer
-has been flushed, so nothing acknowledged is lost. One bad touchpoint never harms its batch.
+It delivers at least once; a repetition dies at the identifier's history. Offsets are committed after the
+producer has been flushed, so nothing acknowledged is lost. One bad touchpoint never harms its batch.
 """
 
 from __future__ import annotations
@@ -37,20 +37,24 @@ class Intake:
         self.reader = TouchpointReader(policy, settings.sources, TouchpointDecoder())
         self._failure: KafkaError | None = None
         self._left_out = (0, 0)
-        self._sources = {topic: metrics.TOUCHPOINTS.labels(topics.source_of(topic)) for topic in topics.touchpoints}
+        self._sources = {
+            topic: metrics.TOUCHPOINTS.labels(topics.source_of(topic)) for topic in topics.touchpoints
+        }
         self._rejected = {reason: metrics.REJECTED.labels(reason) for reason in Reason}
-        self._producer = Producer({
-            **settings.kafka_config(
-                enable_idempotence=True,
-                linger_ms=settings.linger_ms,
-                compression_type="lz4",
-                queue_buffering_max_messages=2_000_000,
-                message_max_bytes=REJECTED_BYTES_MAX,
-                batch_size=256 * 1024,
-            ),
-            "delivery.report.only.error": True,
-            "on_delivery": self._undelivered,
-        })
+        self._producer = Producer(
+            {
+                **settings.kafka_config(
+                    enable_idempotence=True,
+                    linger_ms=settings.linger_ms,
+                    compression_type="lz4",
+                    queue_buffering_max_messages=2_000_000,
+                    message_max_bytes=REJECTED_BYTES_MAX,
+                    batch_size=256 * 1024,
+                ),
+                "delivery.report.only.error": True,
+                "on_delivery": self._undelivered,
+            }
+        )
 
     def _undelivered(self, error: KafkaError | None, message: Any) -> None:
         if error is not None:
@@ -67,11 +71,16 @@ class Intake:
 
     def _handle_slice(self, records: list[Any]) -> None:
         now_ms = time.time_ns() // 1_000_000
-        read, produce, touches, partitions = self.reader.read, self._producer.produce, self.topics.touches, self.partitions
+        read, produce, touches, partitions = (
+            self.reader.read,
+            self._producer.produce,
+            self.topics.touches,
+            self.partitions,
+        )
         for record in records:
             try:
                 touch = read(record.value(), now_ms)
-            except Exception as error:  # A touchpoint that no check foresaw: it is kept, the others go on.
+            except Exception as error:  # noqa: BLE001 - what no check foresaw is kept
                 touch = Rejection(Reason.INTERNAL_ERROR, detail=type(error).__name__)
             if touch.__class__ is Rejection:
                 self._reject(record, touch)
@@ -90,7 +99,9 @@ class Intake:
     def _reject(self, record: Any, rejection: Rejection) -> None:
         headers = [
             *(record.headers() or ()),
-            ("elo.reason", rejection.reason), ("elo.field", rejection.field), ("elo.detail", rejection.detail),
+            ("elo.reason", rejection.reason),
+            ("elo.field", rejection.field),
+            ("elo.detail", rejection.detail),
             ("elo.topic", record.topic()), ("elo.partition", str(record.partition())),
             ("elo.offset", str(record.offset())),
         ]  # fmt: skip
@@ -118,7 +129,10 @@ class Intake:
             raise InvariantViolation("a touch could not be delivered", error=self._failure.name())
 
     async def flush(self) -> None:
-        """Wait until the broker has everything. Raises when it does not: offsets must not be committed then."""
+        """Wait until the broker has everything.
+
+        Raises when it does not: offsets must not be committed then.
+        """
         reach("intake.before_flush")
         left = await asyncio.to_thread(self._producer.flush, FLUSH_TIMEOUT_S)
         self._check()

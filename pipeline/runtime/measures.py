@@ -30,7 +30,9 @@ class Measures:
         """Profiles inside each segment once the batch is committed."""
         after = dict(self.members)
         for change in outbox.changes:
-            after[change.segment_id] = after.get(change.segment_id, 0) + (1 if change.change == "entered" else -1)
+            after[change.segment_id] = after.get(change.segment_id, 0) + (
+                1 if change.change == "entered" else -1
+            )
         self._after = after
         return after
 

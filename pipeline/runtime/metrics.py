@@ -1,7 +1,7 @@
 """The metrics of a worker, declared once: docs/reference/metrics.md must say the same.
 
-No label holds a profile or an event id. Children are resolved once and kept, for a look-up per event costs more
-than the increment. Series of a partition that was given up are removed.
+No label holds a profile or an event id. Children are resolved once and kept, for a look-up per event costs
+more than the increment. Series of a partition that was given up are removed.
 """
 
 from __future__ import annotations
@@ -28,17 +28,25 @@ def _gauge(name: str, meaning: str, *labels: str) -> Gauge:
 
 TOUCHPOINTS: Final = _counter("elo_touchpoints_total", "Touchpoints read by the intake.", "source")
 REJECTED: Final = _counter("elo_rejected_total", "Touchpoints rejected, by reason.", "reason")
-LEFT_OUT: Final = _counter("elo_identifiers_left_out_total", "Identifiers left out of accepted touchpoints.", "why")
+LEFT_OUT: Final = _counter(
+    "elo_identifiers_left_out_total", "Identifiers left out of accepted touchpoints.", "why"
+)
 APPLIED: Final = _counter("elo_touches_applied_total", "Touches folded into a component.")
-DUPLICATES: Final = _counter("elo_duplicates_total", "Touches dropped because their event id was in the history.")
+DUPLICATES: Final = _counter(
+    "elo_duplicates_total", "Touches dropped because their event id was in the history."
+)
 MAIL: Final = _counter("elo_mail_total", "Messages sent to nodes on another partition, by kind.", "kind")
 JOINS: Final = _counter("elo_joins_total", "Components joined to another.")
-REFUSED_LINKS: Final = _counter("elo_refused_links_total", "Links that the identity policy refused.", "reason")
+REFUSED_LINKS: Final = _counter(
+    "elo_refused_links_total", "Links that the identity policy refused.", "reason"
+)
 CHANGES: Final = _counter(
     "elo_membership_changes_total", "Membership changes committed.", "segment", "change", "cause"
 )
 ALIASES: Final = _counter("elo_profile_aliases_total", "Profile ids that became an alias.")
-PROFILES: Final = _counter("elo_profiles_published_total", "Profile snapshots published, tombstones included.")
+PROFILES: Final = _counter(
+    "elo_profiles_published_total", "Profile snapshots published, tombstones included."
+)
 TIMERS: Final = _counter("elo_timers_fired_total", "Timers that fired, overtaken ones included.")
 TRANSACTIONS: Final = _counter("elo_transactions_total", "Transactions, by outcome.", "outcome")
 REWINDS: Final = _counter("elo_rewinds_total", "Batches read again because one was missing in between.")
@@ -56,10 +64,15 @@ COMPONENT_IDENTIFIERS: Final = Histogram(
 )
 LAG_RECORDS: Final = _gauge("elo_partition_lag_records", "Records not yet handled.", "topic", "partition")
 LAG_SECONDS: Final = _gauge(
-    "elo_partition_lag_seconds", "Age of the last handled record while records wait, else 0.", "topic", "partition"
+    "elo_partition_lag_seconds",
+    "Age of the last handled record while records wait, else 0.",
+    "topic",
+    "partition",
 )
 RESTORE_RECORDS: Final = _counter("elo_restore_records_total", "Changelog and history records replayed.")
-RESTORE_REMAINING: Final = _gauge("elo_restore_remaining_records", "Records still to be replayed.", "partition")
+RESTORE_REMAINING: Final = _gauge(
+    "elo_restore_remaining_records", "Records still to be replayed.", "partition"
+)
 TIMERS_DUE: Final = _gauge("elo_timers_due", "Timers that are due and have not fired.", "partition")
 STATE_BYTES: Final = _gauge("elo_state_bytes", "Size of the local state on disk.", "partition")
 SEGMENT_PROFILES: Final = _gauge("elo_segment_profiles", "Profiles inside a segment.", "segment")

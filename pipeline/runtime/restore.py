@@ -1,7 +1,8 @@
 """Replays a partition's changelog and history into its store, in bulk.
 
-The changelog is read from the stored position to its end; the caller has fenced the old owner before, so nothing
-is added meanwhile. The history (the de-dup table) is read from `elo.touches` up to the committed offset.
+The changelog is read from the stored position to its end; the caller has fenced the old owner before, so
+nothing is added meanwhile. The history (the de-dup table) is read from `elo.touches` up to the committed
+offset.
 """
 
 from __future__ import annotations
@@ -63,7 +64,9 @@ def read_log(settings: Settings, topic: str, partition: int, start: int) -> Iter
                 yield records
             if ended:
                 return
-        raise Retryable("the broker is silent while a partition is restored", topic=topic, partition=partition)
+        raise Retryable(
+            "the broker is silent while a partition is restored", topic=topic, partition=partition
+        )
     finally:
         consumer.close()
 
@@ -86,9 +89,15 @@ def topic_id(settings: Settings, topic: str) -> str:
 
 
 def restore(
-    settings: Settings, store: Store, names: tuple[str, str], partition: int, touches_next: int, position: Position,
-    history_since_ms: int, on_progress: Callable[[int], None],
-) -> None:  # fmt: skip
+    settings: Settings,
+    store: Store,
+    names: tuple[str, str],
+    partition: int,
+    touches_next: int,
+    position: Position,
+    history_since_ms: int,
+    on_progress: Callable[[int], None],
+) -> None:
     """Bring the store up to what Kafka holds.
 
     Args:

@@ -47,7 +47,9 @@ def review_value(review: Review, policy_version: int) -> bytes:
         "kind": review.kind,
         "component": review.component,
         "profile_ids": [],
-        "identifiers": [dict(zip(("type", "value"), one.split(":", 1), strict=True)) for one in review.identifiers],
+        "identifiers": [
+            dict(zip(("type", "value"), one.split(":", 1), strict=True)) for one in review.identifiers
+        ],
         "score": None,
         "evidence": orjson.dumps({"detail": review.detail}).decode(),
         "decided_at": review.decided_at,

@@ -1,15 +1,16 @@
 """The state of one partition: RocksDB below, what is not yet on disk above it, decoded nodes on top.
 
-RocksDB is only a cache of the changelog. Committed values wait in memory and reach it every few seconds in one
-WriteBatch together with the changelog position, so it is never ahead of Kafka; a crash only makes the next replay
-longer. It must not know what the nodes mean.
+RocksDB is only a cache of the changelog. Committed values wait in memory and reach it every few seconds in
+one WriteBatch together with the changelog position, so it is never ahead of Kafka; a crash only makes the
+next replay longer. It must not know what the nodes mean.
 """
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final
@@ -17,8 +18,17 @@ from typing import Final
 import orjson
 from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch
 
+from ..core.errors import Retryable
 from ..core.facet import NEVER
-from ..core.node import COMPONENT_KEY, Component, IdentifierNode, armed_of, component_key, identifier_key, page_key
+from ..core.node import (
+    COMPONENT_KEY,
+    Component,
+    IdentifierNode,
+    armed_of,
+    component_key,
+    identifier_key,
+    page_key,
+)
 from .cache import Generations
 from .timers import TIMER_KEY, Timers, timer_key
 
@@ -84,8 +94,8 @@ class Position:
 class Store:
     """One partition's nodes, history and timers. Not thread-safe, except `flush`, which may run beside reads.
 
-    Within a batch, changes are collected; `encode` turns them into changelog records, `applied` keeps them after
-    the commit, `rollback` forgets them.
+    Within a batch, changes are collected; `encode` turns them into changelog records, `applied` keeps them
+    after the commit, `rollback` forgets them.
     """
 
     def __init__(self, path: Path, cache: Cache, nodes_bytes: int) -> None:
@@ -93,8 +103,12 @@ class Store:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.db = Rdict(str(path), _options(cache))
         self.timers = Timers()
-        self.components: Generations[Component] = Generations(max(100, nodes_bytes * 4 // 5 // COMPONENT_BYTES // 2))
-        self.identifiers: Generations[IdentifierNode] = Generations(max(1000, nodes_bytes // 5 // IDENTIFIER_BYTES // 2))
+        self.components: Generations[Component] = Generations(
+            max(100, nodes_bytes * 4 // 5 // COMPONENT_BYTES // 2)
+        )
+        self.identifiers: Generations[IdentifierNode] = Generations(
+            max(1000, nodes_bytes // 5 // IDENTIFIER_BYTES // 2)
+        )
         self.pending: dict[bytes, bytes | None] = {}
         self.flushing: dict[bytes, bytes | None] = {}
         self.changed_components: dict[str, Component] = {}
@@ -102,6 +116,7 @@ class Store:
         self.dropped: dict[bytes, None] = {}
         self.seen: dict[bytes, bytes] = {}
         self.extra: dict[bytes, bytes | None] = {}
+        self.reminders: set[bytes] = set()
 
     # -- nodes (the resolver's `Nodes`) ---------------------------------------------------------------------
 
@@ -244,7 +259,7 @@ class Store:
         self.identifiers.age()
 
     def rollback(self) -> None:
-        """The batch is void: forget every decoded node, for a step that raised may have changed any of them."""
+        """The batch is void: forget every decoded node, for any of them may have been changed."""
         self.components.clear()
         self.identifiers.clear()
         self._end_batch()
@@ -260,12 +275,25 @@ class Store:
         value = self.db.get(POSITION_KEY)
         return None if value is None else Position.decode(value)
 
-    def begin_flush(self) -> None:
-        """Set aside what `flush` will write. Call on the thread that uses the store."""
+    def begin_flush(self, unpublished: Mapping[str, int]) -> None:
+        """Set aside what `flush` will write. Call on the thread that uses the store.
+
+        `unpublished`: root → due ms of components that wait for publication. A restart finds them again by
+        their timers, which are written only here: most are published before it comes to that.
+        """
+        reminders = {timer_key(due_ms, root) for root, due_ms in unpublished.items()}
+        for key in self.reminders - reminders:
+            self.pending[key] = None
+        for key in reminders - self.reminders:
+            self.pending[key] = b""
+        self.reminders = reminders
         self.flushing, self.pending = self.pending, {}
 
     def flush(self, position: Position) -> None:
-        """Write what `begin_flush` set aside and the position that it belongs to. May run on another thread."""
+        """Write what `begin_flush` set aside and the position that it belongs to.
+
+        May run on another thread.
+        """
         batch = WriteBatch(raw_mode=True)
         for key, value in self.flushing.items():
             if value is None:
@@ -273,7 +301,13 @@ class Store:
             else:
                 batch.put(key, value)
         batch.put(POSITION_KEY, position.encode())
-        self.db.write(batch)
+        self._write(batch)
+
+    def _write(self, batch: WriteBatch) -> None:
+        try:
+            self.db.write(batch)
+        except Exception as error:  # rocksdict has no class for it: a full disk, most of the time.
+            raise Retryable("local state cannot be written, look at the disk", error=error) from error
 
     def end_flush(self) -> None:
         """What was set aside is on disk. Call on the thread that uses the store."""
@@ -290,7 +324,7 @@ class Store:
             if key[:1] == COMPONENT_KEY and (due_ms := armed_of(value)) != NEVER:
                 batch.put(timer_key(due_ms, key[1:].decode()), b"")
         batch.put(POSITION_KEY, position.encode())
-        self.db.write(batch)
+        self._write(batch)
 
     def restore_history(self, records: Iterable[tuple[bytes, bytes]], position: Position) -> None:
         """Apply replayed history. The first touch of a key stays: a repetition must not take its place."""
@@ -299,24 +333,14 @@ class Store:
             first.setdefault(key, value)
         keys = list(first)
         known = self.db.get(keys) if keys else []
-        self.restore(((key, first[key]) for key, value in zip(keys, known, strict=True) if value is None), position)
+        self.restore(
+            ((key, first[key]) for key, value in zip(keys, known, strict=True) if value is None), position
+        )
 
     def set_timer(self, due_ms: int, root: str) -> None:
         """Set a timer of a component whose stored `armed` says the same."""
         self.pending[timer_key(due_ms, root)] = b""
         self.timers.add(due_ms, root)
-
-    def remind(self, due_ms: int, root: str) -> None:
-        """Store a timer that only a restart needs: until then the outputs remember it themselves."""
-        self.pending[timer_key(due_ms, root)] = b""
-
-    def forget_reminder(self, due_ms: int, root: str) -> None:
-        """Undo `remind`; most never reach the disk."""
-        key = timer_key(due_ms, root)
-        if self.pending.get(key) == b"":
-            del self.pending[key]
-        else:
-            self.pending[key] = None
 
     def clear_timer(self, due_ms: int, root: str) -> None:
         """Forget a timer that has fired."""
@@ -337,7 +361,8 @@ class Store:
 
     def close(self) -> None:
         """Close the files. What was not flushed is replayed from the changelog next time."""
-        self.db.close()
+        with contextlib.suppress(Exception):  # A disk that failed fails again here; it was said before.
+            self.db.close()
 
 
 def wipe(path: Path) -> None:

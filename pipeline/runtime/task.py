@@ -10,36 +10,26 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor
-from copy import copy
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import orjson
 import structlog
-from rocksdict import Cache
 
-from ..core.errors import InvariantViolation, Reason
+from ..core.errors import InvariantViolation
 from ..core.facet import NEVER
 from ..core.messages import decode_message
 from ..core.outbox import Outbox
-from ..core.outputs import Outputs
-from ..core.policy import Policy
-from ..core.resolver import Resolver
-from ..core.segments.catalogue import Catalogue
 from ..core.touch import EVENT_HASH, decode_touch
-from ..settings import Settings
-from ..topics import Topics
 from . import metrics
-from .checkpoint import Checkpoint, Fenced, MustAbort, committed_offsets, partition_of
-from .control import Control
+from .checkpoint import Fenced, MustAbort, partition_of
 from .crashpoints import reach
-from .definitions import Definitions
+from .environment import Environment, wall_ms
+from .flusher import Flusher
 from .inbox import Inbox, Stretch
 from .measures import Measures
-from .restore import restore, topic_id
-from .store import MEMBERS_KEY, Position, Store, history_key, wipe
+from .opening import Partition, open_partition
+from .store import MEMBERS_KEY, history_key
+from .work import Rejected, Work, next_offsets, reject
 
 log = structlog.get_logger()
 
@@ -48,44 +38,7 @@ REST_S: Final = 0.1  # a partition without records for so long is at rest: its p
 TIMERS_BATCH_MAX: Final = 1_000
 TIMER_GRACE_MS: Final = 50  # a touch logged just before a due instant is still on its way to us
 INBOX_RECORDS_MAX: Final = 20_000
-STALE_STATE_MS: Final = 3 * 86_400_000  # below delete.retention.ms (7 d) of elo.state: no tombstone was missed
 ATTEMPTS_MAX: Final = 20  # a transaction that the broker aborts is run again so often
-
-
-Rejected = tuple[bytes, bytes, list[tuple[str, str | bytes | None]]]
-"""Value, key and headers of a touch that raised."""
-
-
-@dataclass(frozen=True, slots=True)
-class Environment:
-    """What all tasks of a worker share. The callables are the transport's: topic and partition, then offset or state."""
-
-    settings: Settings
-    topics: Topics
-    policy: Policy
-    partitions: int
-    executor: Executor
-    cache: Cache
-    control: Control
-    nodes_bytes: int
-    at_end: Callable[[str, int, int], bool]
-    begin: Callable[[str, int, int], None]
-    rewind: Callable[[str, int, int], int]
-    pause: Callable[[str, int, bool], None]
-    data_dir: Path
-
-
-@dataclass(slots=True)
-class Work:
-    """One batch under way: what it consumed and what it decided."""
-
-    next_offsets: dict[str, int]
-    outbox: Outbox
-    now_ms: int
-    fired: list[tuple[int, str]]
-    armed: list[tuple[int, str]]
-    size: int
-    duplicates: int = 0
 
 
 class Task:
@@ -100,14 +53,13 @@ class Task:
         self._inbox: Inbox | None = None
         self._wake = asyncio.Event()
         self._now_ms = 0
-        self._flush: asyncio.Future[None] | None = None
-        self._flushed_at = 0.0
         self._paused = False
         self._took_at = 0.0
         self._note = ""
+        self._opened: Partition | None = None
         self.measures = Measures(partition, environment.topics)
 
-    # -- called by the agent and the rebalance -----------------------------------------------------------------
+    # -- called by the agent and the rebalance ---------------------------------------------------------
 
     def offer(self, batch: Stretch) -> None:
         """Take a batch from the agent. Never blocks: a full inbox pauses its partition in the transport."""
@@ -136,7 +88,7 @@ class Task:
         inbox = self._inbox
         if inbox is None or not self._now_ms or self._caught_up():
             return 0.0
-        return max(0.0, (_wall_ms() - self._now_ms) / 1000)
+        return max(0.0, (wall_ms() - self._now_ms) / 1000)
 
     def is_resting(self, seconds: float) -> bool:
         """Whether no record was handled for so long."""
@@ -145,14 +97,17 @@ class Task:
     def measure(self) -> None:
         """Bring the gauges of the partition up to date."""
         if self.ready:
-            self.measures.timers_due(self.store.timers.count_due(_wall_ms() - TIMER_GRACE_MS))
+            self.measures.timers_due(self.store.timers.count_due(wall_ms() - TIMER_GRACE_MS))
 
-    # -- life ---------------------------------------------------------------------------------------------------
+    # -- life ------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Open, work until stopped, close. Raises Fenced when another owner took over, else only what is fatal."""
+        """Open, work until stopped, close.
+
+        Raises Fenced when another owner took over, else only what is fatal.
+        """
         try:
-            await self._in_thread(self._open)
+            self._use(await self._in_thread(self._open))
             if self._stopping:
                 return
             self._start_reading()
@@ -161,49 +116,32 @@ class Task:
                 if self._stopping:
                     break
                 await self._handle(records)
-            await self._flush_all()
+            await self.flusher.all(self._offsets)
         finally:
             await self._in_thread(self._close)
 
     async def _in_thread(self, work: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self.environment.executor, work, *arguments)
 
-    def _open(self) -> None:
-        """Fence the previous owner, then bring local state up to date. Runs on a thread."""
-        env = self.environment
-        settings, topics, partition = env.settings, env.topics, self.partition
-        started = time.monotonic()
-        self.checkpoint = Checkpoint(settings, topics, partition, env.partitions, env.policy.version)
-        self.checkpoint.fence()
-        reach("task.fenced")
-        offsets = committed_offsets(settings, (topics.touches, topics.mail), partition)
-        incarnation = topic_id(settings, topics.state)
-        path = env.data_dir / f"partition-{partition}"
-        self.store = Store(path, env.cache, env.nodes_bytes)
-        position = self.store.position()
-        now_ms = _wall_ms()
-        if position is None or position.topic_id != incarnation or now_ms - position.at_ms > STALE_STATE_MS:
-            self.store.close()
-            wipe(path)
-            self.store = Store(path, env.cache, env.nodes_bytes)
-            position = Position(incarnation)
-        since_ms = now_ms - env.policy.history_ms
-        count = metrics.RESTORE_RECORDS.inc
-        restore(settings, self.store, (topics.state, topics.touches), partition, offsets[topics.touches], position,
-                since_ms, count)  # fmt: skip
-        position.at_ms = now_ms
-        self.position = position
-        self.checkpoint.changelog_next = position.state_next
-        self._offsets = offsets
-        outputs = Outputs(env.policy, Catalogue(()), self.store, settings.profile_key.get_secret_value().encode(),
-                          settings.profile_interval_ms)  # fmt: skip
-        self.outputs = outputs
-        self.resolver = Resolver(env.policy, self.store, outputs, self._is_local)
-        self.definitions = Definitions(env.control, settings, topics.touches, partition, self.store, self.resolver)
-        self.store.extend_timers(now_ms)
-        members = self.store.get(MEMBERS_KEY)
-        self.measures.restored(self.store, {} if members is None else orjson.loads(members))
-        log.info("partition restored", partition=partition, seconds=round(time.monotonic() - started, 2))
+    def _open(self) -> Partition:
+        """Runs on a thread."""
+        env, started = self.environment, time.monotonic()
+        opened = self._opened = open_partition(env, self.partition, self._is_local)
+        members = opened.store.get(MEMBERS_KEY)
+        self.measures.restored(opened.store, {} if members is None else orjson.loads(members))
+        log.info("partition restored", partition=self.partition, seconds=round(time.monotonic() - started, 2))
+        return opened
+
+    def _use(self, opened: Partition) -> None:
+        settings, topics = self.environment.settings, self.environment.topics
+        self.store, self.outputs, self.resolver = opened.store, opened.outputs, opened.resolver
+        self.checkpoint, self.definitions, self._offsets = (
+            opened.checkpoint,
+            opened.definitions,
+            opened.offsets,
+        )
+        self.flusher = Flusher(opened, self.partition, topics.touches, settings.flush_interval_ms,
+                               self._in_thread, self.measures)  # fmt: skip
 
     def _start_reading(self) -> None:
         env = self.environment
@@ -217,16 +155,14 @@ class Task:
 
     def _close(self) -> None:
         self.ready = False
-        if hasattr(self, "checkpoint"):
-            self.checkpoint.close()
-        if hasattr(self, "store"):
-            self.store.close()
+        if self._opened is not None:
+            self._opened.close()
         self.measures.forget()
 
     def _is_local(self, key: str) -> bool:
         return partition_of(key, self.environment.partitions) == self.partition
 
-    # -- taking work --------------------------------------------------------------------------------------------
+    # -- taking work -----------------------------------------------------------------------------------
 
     def _caught_up(self) -> bool:
         """Whether everything that both inputs hold at this moment was handled."""
@@ -237,13 +173,16 @@ class Task:
         return all(at_end(topic, self.partition, offset) for topic, offset in inbox.expected.items())
 
     def _stream_ms(self, caught_up: bool) -> int:
-        """Now: the wall clock once both inputs are read to their end, else the time of the last record."""
+        """Now: the wall clock once both inputs are read to their end, else the last record's time."""
         if caught_up:
-            return max(self._now_ms, _wall_ms() - TIMER_GRACE_MS)
+            return max(self._now_ms, wall_ms() - TIMER_GRACE_MS)
         return self._now_ms
 
     async def _take(self) -> list[Any]:
-        """Wait for records, a due timer, profiles to publish or definitions. Returns the records, maybe none."""
+        """Wait for records, a due timer, profiles to publish or definitions.
+
+        Returns the records, maybe none.
+        """
         inbox, settings = self._inbox, self.environment.settings
         assert inbox is not None
         while not self._stopping:
@@ -258,7 +197,7 @@ class Task:
                 return records
             if self._has_own_work():
                 return []
-            self._maybe_flush()
+            self.flusher.maybe(self._offsets)
             await self._wait()
         return []
 
@@ -274,7 +213,7 @@ class Task:
     async def _wait(self) -> None:
         """Wait until the next timer is due or something wakes the task, a second at most."""
         self._wake.clear()
-        due_s = (self.store.timers.next_ms() - _wall_ms() + TIMER_GRACE_MS) / 1000
+        due_s = (self.store.timers.next_ms() - wall_ms() + TIMER_GRACE_MS) / 1000
         most_s = REST_S if self.outputs.unpublished else 1.0
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), min(max(due_s, 0.01), most_s))
@@ -284,10 +223,10 @@ class Task:
         for topic in self._offsets:
             self.environment.pause(topic, self.partition, pause)
 
-    # -- a batch ------------------------------------------------------------------------------------------------
+    # -- a batch ---------------------------------------------------------------------------------------
 
     async def _handle(self, records: list[Any]) -> None:
-        """Handle records in one transaction; a touch that raises is isolated by halving, and rejected alone."""
+        """Handle records in one transaction; a touch that raises is isolated and rejected alone."""
         rejections: list[Rejected] = []
         for _ in range(ATTEMPTS_MAX):
             work = self._begin_work(records)
@@ -305,9 +244,9 @@ class Task:
                     return
                 if records[0].topic() != self.environment.topics.touches:
                     raise
-                log.error("a touch raised and is rejected", partition=self.partition, offset=records[0].offset(),
-                          error=repr(error))  # fmt: skip
-                rejections.append(self._rejection(records[0], error))
+                offset = records[0].offset()
+                log.error("a touch raised", partition=self.partition, offset=offset, error=repr(error))
+                rejections.append(reject(records[0], error))
                 continue
             await self._finish(work)
             try:
@@ -319,20 +258,19 @@ class Task:
                 metrics.TRANSACTIONS.labels("aborted").inc()
                 await self._in_thread(self.checkpoint.abort)
                 self._rollback(work)
-        raise InvariantViolation("the broker aborts every transaction of this partition", partition=self.partition)
+        raise InvariantViolation(
+            "the broker aborts every transaction of this partition", partition=self.partition
+        )
 
     def _begin_work(self, records: list[Any]) -> Work:
         outbox = self.outputs.outbox = Outbox()
-        next_offsets = dict(self._offsets)
-        for record in records:
-            next_offsets[record.topic()] = record.offset() + 1
-        return Work(next_offsets, outbox, self._now_ms, [], [], len(records))
+        return Work(next_offsets(records, self._offsets), outbox, self._now_ms, [], [], len(records))
 
     def _rollback(self, work: Work) -> None:
         """The batch is void: nothing of it may stay in memory, neither nodes nor messages nor definitions."""
         self.store.rollback()
         self.resolver.queue.clear()
-        self.outputs.unpublished.update((root, due_ms) for due_ms, root in work.outbox.reminded)
+        self.outputs.unpublished.update(work.outbox.published)
         self.definitions.rollback()
         for due_ms, root in work.fired:
             self.store.timers.add(due_ms, root)
@@ -353,7 +291,7 @@ class Task:
         self._now_ms = now_ms = max(self._now_ms, self._stream_ms(caught_up))
         self._fire_timers(now_ms, work)
         if caught_up:
-            await self.definitions.step(now_ms, self._flush_all)
+            await self.definitions.step(now_ms, lambda: self.flusher.all(self._offsets))
         self.outputs.publish_all(now_ms, at_rest=caught_up and not work.size)
         self._arm(work)
         work.now_ms = now_ms
@@ -365,7 +303,11 @@ class Task:
         for record in records:
             if record.topic() == touches:
                 keys[record.offset()] = history_key(record.key(), record.value()[EVENT_HASH])
-        known = store.known(list(keys.values()), self._now_ms - self.environment.policy.history_ms) if keys else set()
+        known = (
+            store.known(list(keys.values()), self._now_ms - self.environment.policy.history_ms)
+            if keys
+            else set()
+        )
         for record in records:
             now_ms = record.timestamp()[1]
             if now_ms < self._now_ms:
@@ -400,23 +342,19 @@ class Task:
                 component.armed = due_ms
                 work.armed.append((due_ms, root))
 
-    def _rejection(self, record: Any, error: Exception) -> Rejected:
-        headers: list[tuple[str, str | bytes | None]] = [
-            ("elo.reason", Reason.INTERNAL_ERROR), ("elo.field", ""), ("elo.detail", type(error).__name__),
-            ("elo.topic", record.topic()), ("elo.partition", str(record.partition())),
-            ("elo.offset", str(record.offset())),
-        ]  # fmt: skip
-        metrics.REJECTED.labels(Reason.INTERNAL_ERROR).inc()
-        return record.value(), record.key(), headers
-
-    # -- committing ---------------------------------------------------------------------------------------------
+    # -- committing ------------------------------------------------------------------------------------
 
     async def _commit(self, work: Work, rejections: list[Rejected]) -> None:
         if work.outbox.changes:
             self.store.put(MEMBERS_KEY, orjson.dumps(self.measures.members_after(work.outbox)))
         records = self.store.encode()
         note = self._make_note()
-        if not records and work.next_offsets == self._offsets and note == self._note and not work.outbox.snapshots:
+        if (
+            not records
+            and work.next_offsets == self._offsets
+            and note == self._note
+            and not work.outbox.snapshots
+        ):
             self._applied(work, records)
             return
         started = time.monotonic()
@@ -433,7 +371,7 @@ class Task:
         self._note = note
         self._offsets = work.next_offsets
         self._applied(work, records)
-        self.measures.committed(work.outbox, work.duplicates, _wall_ms())
+        self.measures.committed(work.outbox, work.duplicates, wall_ms())
 
     def _applied(self, work: Work, records: dict[bytes, bytes | None]) -> None:
         store = self.store
@@ -442,64 +380,19 @@ class Task:
             store.clear_timer(due_ms, root)
         for due_ms, root in work.armed:
             store.set_timer(due_ms, root)
-        for due_ms, root in work.outbox.reminders:
-            store.remind(due_ms, root)
-        for due_ms, root in work.outbox.reminded:
-            store.forget_reminder(due_ms, root)
         if work.fired:
             metrics.TIMERS.inc(len(work.fired))
         reach("batch.applied")
-        self._maybe_flush()
+        self.flusher.maybe(self._offsets)
 
     def _make_note(self) -> str:
         """What `elo wait` must know beside the offsets: next timer, open work, definitions applied."""
         next_ms = self.store.timers.next_ms()
         due_ms = next_ms if next_ms < min(self.store.timers.horizon_ms, NEVER) else None
         open_count = len(self.outputs.unpublished) + self.definitions.open_steps()
-        return orjson.dumps({"due": due_ms, "open": open_count, "defs": self.definitions.next_offset}).decode()
-
-    # -- disk ---------------------------------------------------------------------------------------------------
-
-    def _position_now(self) -> Position:
-        position = self.position
-        position.state_next = max(position.state_next, self.checkpoint.changelog_next)
-        position.touches_next = max(position.touches_next, self._offsets[self.environment.topics.touches])
-        position.at_ms = _wall_ms()
-        return copy(position)
-
-    def _maybe_flush(self) -> None:
-        interval_s = self.environment.settings.flush_interval_ms / 1000
-        now_s = time.monotonic()
-        if not self._flushed_at:
-            self._flushed_at = now_s + interval_s * (self.partition % 8) / 8  # Partitions take turns.
-        if self._flush is not None and self._flush.done():
-            self._flush.result()  # A disk that is full stops the worker here.
-            self._flush = None
-        if self._flush is not None or now_s - self._flushed_at < interval_s or not self.store.pending:
-            return
-        self._flushed_at = now_s
-        position = self._position_now()  # Taken now: the next transaction moves it before its records count.
-        self.store.begin_flush()
-        self._flush = asyncio.ensure_future(self._flush_beside(position))
-
-    async def _flush_beside(self, position: Position) -> None:
-        reach("flush.begun")
-        await self._in_thread(self.store.flush, position)
-        reach("flush.written")
-        self.store.end_flush()
-        self.measures.flushed(self.store)
-
-    async def _flush_all(self) -> None:
-        """Everything committed is on disk when this returns. Not to be called while a transaction commits."""
-        if self._flush is not None:
-            await self._flush
-            self._flush = None
-        self.store.begin_flush()
-        await self._flush_beside(self._position_now())
-
-
-def _wall_ms() -> int:
-    return time.time_ns() // 1_000_000
+        return orjson.dumps(
+            {"due": due_ms, "open": open_count, "defs": self.definitions.next_offset}
+        ).decode()
 
 
 __all__ = ["Environment", "Fenced", "Task"]

@@ -1,8 +1,8 @@
 """Timers of one partition: which components are due, and when the next one is.
 
 Every timer is a key in the store (`t`, due instant, root), derived from the stored components, so it costs no
-record of the changelog. Those within the horizon are also in a heap in memory. An overtaken timer is harmless:
-the component it wakes finds nothing due and sets its next one.
+record of the changelog. Those within the horizon are also in a heap in memory. An overtaken timer is
+harmless: the component it wakes finds nothing due and sets its next one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ def parse_timer_key(key: bytes) -> tuple[int, str]:
 
 
 class Timers:
-    """The timers that are due before `horizon_ms`. Those beyond it stay in the store until `extend` brings them."""
+    """The timers that are due before `horizon_ms`.
+
+    Those beyond it stay in the store until `extend` brings them.
+    """
 
     def __init__(self) -> None:
         self.heap: list[tuple[int, str]] = []
@@ -64,8 +67,7 @@ class Timers:
     def extend(self, stored: Iterable[bytes], now_ms: int) -> None:
         """Move the horizon on. `stored`: timer keys from the old horizon on, in ascending order."""
         target_ms = now_ms + HORIZON_MS
-        loaded = 0
-        for key in stored:
+        for loaded, key in enumerate(stored):
             due_ms, root = parse_timer_key(key)
             if due_ms >= target_ms:
                 break
@@ -73,5 +75,4 @@ class Timers:
                 target_ms = due_ms
                 break
             heapq.heappush(self.heap, (due_ms, root))
-            loaded += 1
         self.horizon_ms = target_ms

@@ -1,7 +1,7 @@
 """One worker: a Faust app with the intake agent and the resolver agent on the batch transport.
 
-Faust owns agents, partition assignment, timers, signals and the life of the process; what happens to a partition
-is the task's. An unexpected error ends the process before anything is committed.
+Faust owns agents, partition assignment, timers, signals and the life of the process; what happens to a
+partition is the task's. An unexpected error ends the process before anything is committed.
 """
 
 from __future__ import annotations
@@ -28,22 +28,26 @@ from ..topics import Topics
 from ..transport import Batch, TransportOptions, batch_topic, consumer_of, create_app
 from . import metrics
 from .control import Control
+from .environment import Environment
 from .health import Health, serve
 from .intake import Intake
 from .logs import configure_logs
-from .task import Environment, Fenced, Task
+from .task import Fenced, Task
 
 log = structlog.get_logger()
 
 EXIT_CLEAN: Final = 0
 EXIT_FATAL: Final = 3
 BLOCK_CACHE_BYTES: Final = 48 * 1024 * 1024
-SWITCH_INTERVAL_S: Final = 0.001  # a thread back from the broker gets the interpreter soon; see docs/architecture.md
+SWITCH_INTERVAL_S: Final = (
+    0.001  # a thread back from the broker gets the interpreter soon; see docs/architecture.md
+)
 LAG_EVERY_S: Final = 1.0
 GARBAGE_EVERY_S: Final = 60.0
 GARBAGE_REST_S: Final = 5.0
-"""The cycle collector runs only while nothing is to do: nothing that is made per record is in a cycle, and its
-passes over the cached nodes took half of a loaded worker's time (docs/benchmarks.md)."""
+"""The cycle collector runs only while nothing is to do: nothing that is made per record is in a cycle, and
+its passes over the cached nodes took half of a loaded worker's time (docs/benchmarks.md).
+"""
 STOP_TIMEOUT_S: Final = 30.0
 
 
@@ -63,12 +67,16 @@ def run(settings: Settings) -> int:
 
 
 def check_topics(settings: Settings, topics: Topics) -> int:
-    """Return the partition count of the internal topics. Raises ConfigError if one is missing or they differ."""
+    """Return the partition count of the internal topics.
+
+    Raises ConfigError if one is missing or they differ.
+    """
     try:
         found = AdminClient(settings.kafka_config(socket_timeout_ms=10_000)).list_topics(timeout=10).topics
     except KafkaException as error:
         raise ConfigError(
-            f"no Kafka broker answers at {settings.bootstrap}, start one with `elo broker start` or set --bootstrap"
+            f"no Kafka broker answers at {settings.bootstrap}, "
+            "start one with `elo broker start` or set --bootstrap"
         ) from error
     for spec in topics.specs():
         if spec.name not in found:
@@ -89,7 +97,9 @@ def make_data_dir(settings: Settings) -> None:
     try:
         (settings.data_dir / "faust").mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"data directory {settings.data_dir} cannot be made ({error.strerror}), set --data-dir") from error
+        raise ConfigError(
+            f"data directory {settings.data_dir} cannot be made ({error.strerror}), set --data-dir"
+        ) from error
 
 
 class Worker:
@@ -116,7 +126,9 @@ class Worker:
             cache=Cache(BLOCK_CACHE_BYTES),
             control=self.control,
             nodes_bytes=settings.cache_mb * 1024 * 1024 // max(1, partitions),
-            at_end=lambda topic, partition, offset: self._consumer.is_read_to_end(TP(topic, partition), offset),
+            at_end=lambda topic, partition, offset: self._consumer.is_read_to_end(
+                TP(topic, partition), offset
+            ),
             begin=lambda topic, partition, offset: self._consumer.begin(TP(topic, partition), offset),
             rewind=lambda topic, partition, offset: self._consumer.rewind(TP(topic, partition), offset),
             pause=self._pause,
@@ -136,7 +148,8 @@ class Worker:
                 session_timeout_ms=settings.session_timeout_ms,
                 heartbeat_interval_ms=max(settings.session_timeout_ms // 4, 250),
             ),
-            # One unit of work for the group: spread topic by topic, all of elo.touches may end up at one worker.
+            # One unit of work for the group: spread topic by topic, all of elo.touches may end up at one
+            # worker.
             follows=dict.fromkeys((topics.mail, *topics.touchpoints), topics.touches),
             own_offsets=internal,
             held=internal,
@@ -166,6 +179,13 @@ class Worker:
             async for batch in stream:
                 self._offer(batch)
 
+        self._add_services(app)
+        return app
+
+    def _add_services(self, app: Any) -> None:
+        """What runs beside the agents: definitions, health, lag, the collector; and the orderly end."""
+        settings = self.settings
+
         @app.task(on_leader=False)
         async def started() -> None:
             self._loop = asyncio.get_running_loop()
@@ -187,9 +207,7 @@ class Worker:
         async def drain(sender: Any, **arguments: Any) -> None:
             await self.stop_tasks()
 
-        return app
-
-    # -- partitions ---------------------------------------------------------------------------------------------
+    # -- partitions ------------------------------------------------------------------------------------
 
     def _offer(self, batch: Batch) -> None:
         task = self.tasks.get(batch.partition)
@@ -222,7 +240,7 @@ class Worker:
                 await self._outlive_fencing(task)
         except asyncio.CancelledError:
             raise
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the process must end
             self.fail(error)
 
     async def _outlive_fencing(self, task: Task) -> None:
@@ -230,7 +248,9 @@ class Worker:
         deadline = time.monotonic() + 3 * self.settings.session_timeout_ms / 1000
         while self.tasks.get(task.partition) is task:
             if time.monotonic() > deadline:
-                self.fail(PipelineError("fenced, but still assigned: does another deployment use this prefix?"))
+                self.fail(
+                    PipelineError("fenced, but still assigned: does another deployment use this prefix?")
+                )
                 return
             await asyncio.sleep(0.2)
 
@@ -283,7 +303,7 @@ class Worker:
         for state, count in states.items():
             metrics.PARTITIONS.labels(state).set(count)
 
-    # -- process ------------------------------------------------------------------------------------------------
+    # -- process ---------------------------------------------------------------------------------------
 
     def execute(self) -> None:
         """Run Faust's worker: event loop, signals, orderly shutdown."""
@@ -291,7 +311,9 @@ class Worker:
 
         gc.disable()
         asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
-        worker = self.app.Worker(loglevel=self.settings.log_level, redirect_stdouts=False, quiet=True, override_logging=False)
+        worker = self.app.Worker(
+            loglevel=self.settings.log_level, redirect_stdouts=False, quiet=True, override_logging=False
+        )
         try:
             worker.execute_from_commandline()
         except SystemExit as end:

@@ -105,7 +105,7 @@ class HotPath:
     def flush(self) -> None:
         """Write what was kept to the disk."""
         with self.stage("disk: one write batch"):
-            self.store.begin_flush()
+            self.store.begin_flush({})
             self.store.flush(Position("hotpath"))
             self.store.end_flush()
 

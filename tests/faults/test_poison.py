@@ -17,7 +17,9 @@ POISON = 7
 def poisonous(number: int, crowd: Crowd) -> dict[str, Any]:
     """A touchpoint that links known browsers: half of its work leaves messages and a state behind."""
     seen = [one for touchpoint in crowd.sent[:100] for one in touchpoint["identifiers"]]
-    others = [one for one in seen if one["type"] in ("anonymous_id", "device_id")][number * 4 : number * 4 + 4]
+    others = [one for one in seen if one["type"] in ("anonymous_id", "device_id")][
+        number * 4 : number * 4 + 4
+    ]
     return {
         "event_id": f"poison-{number}",
         "source": "web",

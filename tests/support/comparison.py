@@ -182,7 +182,15 @@ def _profile_faults(profiles: Mapping[str, Any], lines: Mapping[str, Mapping[str
             continue
         found += [
             f"profile {profile_id}: {name} was told as {_plain(name, told[name])}, kept {kept[name]}"
-            for name in ("identifiers", "traits", "counters", "consent", "memberships", "aliases", "last_seen")
+            for name in (
+                "identifiers",
+                "traits",
+                "counters",
+                "consent",
+                "memberships",
+                "aliases",
+                "last_seen",
+            )
             if _plain(name, told[name]) != kept[name]
         ]
     return found

@@ -154,7 +154,9 @@ def settle(fleet: Fleet) -> None:
 class Load:
     """A thread that sends at a steady rate until it is told to stop, or has sent `most`."""
 
-    def __init__(self, fleet: Fleet, source: Callable[[int], list[Touchpoint]], rate: int, most: int = 1 << 60):
+    def __init__(
+        self, fleet: Fleet, source: Callable[[int], list[Touchpoint]], rate: int, most: int = 1 << 60
+    ):
         """`source`: gives so many touchpoints. `rate`: a second."""
         self._fleet, self._source, self._rate, self._most = fleet, source, rate, most
         self._stopping = threading.Event()

@@ -95,7 +95,9 @@ class Worker:
         try:
             return self.process.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"worker {self.name} did not end in {timeout_s:.0f} s\n{self.tail()}") from None
+            raise AssertionError(
+                f"worker {self.name} did not end in {timeout_s:.0f} s\n{self.tail()}"
+            ) from None
 
     def pause(self) -> None:
         """SIGSTOP: it stands still, and does not know it."""
@@ -162,7 +164,9 @@ class Fleet:
         self.topics = self.settings.topics()
         self.environment = {f"ELO_{name.upper()}": str(value) for name, value in own.items()}
         self.workers: dict[str, Worker] = {}
-        self.producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 2, "message.max.bytes": 9_000_000})
+        self.producer = Producer(
+            {"bootstrap.servers": bootstrap, "linger.ms": 2, "message.max.bytes": 9_000_000}
+        )
 
     # -- commands -------------------------------------------------------------------------------------------
 

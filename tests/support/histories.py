@@ -82,7 +82,9 @@ class World:
             )
             if rng.random() < 0.15
         }  # fmt: skip
-        properties = {} if rng.random() < 0.3 else {"category": rng.choice(CATEGORIES), "price": rng.randrange(5)}
+        properties = (
+            {} if rng.random() < 0.3 else {"category": rng.choice(CATEGORIES), "price": rng.randrange(5)}
+        )
         return Touch(
             event_id=f"e{number}",
             source=rng.choice(["web", "app", "crm"]),

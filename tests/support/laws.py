@@ -160,5 +160,7 @@ def check_snapshots(cluster: Cluster) -> None:
     for told in cluster.told:
         if isinstance(told.output, Published):
             latest[told.output.profile_id] = told.output.profile
-    published = {pid: profile for pid, profile in latest.items() if profile is not None and profile["counters"]}
+    published = {
+        pid: profile for pid, profile in latest.items() if profile is not None and profile["counters"]
+    }
     assert published == {profile["profile_id"]: profile for profile in profiles_of(cluster)}

@@ -194,3 +194,78 @@ def surviving(said: Sequence[tuple[int, Any]], rule: str) -> Any:
     instants = [at for at, _ in said]
     at_ms = min(instants) if rule == "first" else max(instants)
     return max((value for at, value in said if at == at_ms), key=text_of)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One membership change as it must be told. `timed`: by time alone, at its own instant."""
+
+    segment_id: str
+    change: str
+    sequence: int
+    occurred_at: int
+    timed: bool
+
+
+def told_in_order(
+    definitions: Sequence[JsonDefinition],
+    arrivals: Sequence[tuple[int, Touch]],
+    until_ms: int,
+    policy: Policy,
+    profile_key: bytes,
+) -> list[Change]:
+    """What is told of one person whose touches arrive in this order, each seen at its instant of arrival.
+
+    The first touch names all identifiers of the person, so that nothing merges later.
+    """
+    told: list[Change] = []
+    sequences: dict[str, int] = {}
+    clock_ms = arrivals[0][0]
+    for number in range(1, len(arrivals) + 1):
+        (person,) = people([touch for _, touch in arrivals[:number]], policy, profile_key)
+        at_ms, touch = arrivals[number - 1]
+        next_ms = arrivals[number][0] if number < len(arrivals) else until_ms
+        clock_ms = max(clock_ms, at_ms)
+        steps = [(clock_ms, touch.occurred_at, False)]
+        edges = {
+            edge for one in definitions for edge in person.window_edges(one) if clock_ms < edge <= next_ms
+        }
+        steps += [(edge, edge, True) for edge in sorted(edges)]
+        for now_ms, occurred_at, timed in steps:
+            for definition in definitions:
+                sequence = sequences.get(definition["id"], 0)
+                if person.is_inside(definition, now_ms) != bool(sequence % 2):
+                    sequences[definition["id"]] = sequence + 1
+                    change = "exited" if sequence % 2 else "entered"
+                    told.append(Change(definition["id"], change, sequence + 1, occurred_at, timed))
+    return told
+
+
+def remembered(arrivals: Sequence[tuple[int, Touch]], now_ms: int, policy: Policy) -> list[Touch]:
+    """Touches, in order of arrival, of which nobody has been forgotten until `now_ms`.
+
+    A component, everything that was ever seen together, of types with a limit above 1 that are neither e-mail
+    nor phone, is forgotten when the anonymous retention has passed since its last touch.
+    """
+    kept: list[tuple[int, Touch]] = []
+    for at_ms, touch in [*arrivals, (now_ms, None)]:
+        kept = [one for one in kept if not _is_forgotten(one, kept, at_ms, policy)]
+        if touch is not None:
+            kept.append((at_ms, touch))
+    return [touch for _, touch in kept]
+
+
+def _is_forgotten(
+    one: tuple[int, Touch], kept: Sequence[tuple[int, Touch]], now_ms: int, policy: Policy
+) -> bool:
+    component, last_ms = set(one[1].identifiers), one[0]
+    grown = -1
+    while len(component) != grown:
+        grown = len(component)
+        for at_ms, touch in kept:
+            if component & set(touch.identifiers):
+                component |= set(touch.identifiers)
+                last_ms = max(last_ms, at_ms)
+    rules = [policy.rules[kind_of(identifier)] for identifier in component]
+    weak = all(rule.limit > 1 and rule.normalise not in ("email", "phone") for rule in rules)
+    return weak and now_ms - last_ms >= policy.anonymous_retention_ms

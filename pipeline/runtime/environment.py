@@ -1,0 +1,43 @@
+"""What all tasks of a worker share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+
+from rocksdict import Cache
+
+from ..core.policy import Policy
+from ..settings import Settings
+from ..topics import Topics
+from .control import Control
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """Settings, threads, caches; the callables are the transport's: topic, partition, offset or state.
+
+    `nodes_bytes`: memory for the decoded nodes of one partition.
+    """
+
+    settings: Settings
+    topics: Topics
+    policy: Policy
+    partitions: int
+    executor: Executor
+    cache: Cache
+    control: Control
+    nodes_bytes: int
+    at_end: Callable[[str, int, int], bool]
+    begin: Callable[[str, int, int], None]
+    rewind: Callable[[str, int, int], int]
+    pause: Callable[[str, int, bool], None]
+    data_dir: Path
+
+
+def wall_ms() -> int:
+    """The wall clock, ms since the epoch."""
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,85 @@
+"""Opens a partition: fence the previous owner, bring local state up to date, put the parts together.
+
+Runs on a thread: it waits for the broker and for the disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from ..core.outputs import Outputs
+from ..core.resolver import Resolver
+from ..core.segments.catalogue import Catalogue
+from . import metrics
+from .checkpoint import Checkpoint, committed_offsets
+from .crashpoints import reach
+from .definitions import Definitions
+from .environment import Environment, wall_ms
+from .restore import restore, topic_id
+from .store import Position, Store, wipe
+
+STALE_STATE_MS: Final = 3 * 86_400_000
+"""Older state is wiped: below delete.retention.ms (7 d) of `elo.state`, so no tombstone was missed."""
+
+
+@dataclass(slots=True)
+class Partition:
+    """An open partition. `offsets`: topic → next offset to handle, as committed."""
+
+    checkpoint: Checkpoint
+    store: Store
+    position: Position
+    offsets: dict[str, int]
+    outputs: Outputs
+    resolver: Resolver
+    definitions: Definitions
+
+    def close(self) -> None:
+        """Drop what was not committed and close the files."""
+        self.definitions.close()
+        self.checkpoint.close()
+        self.store.close()
+
+
+def open_partition(env: Environment, partition: int, is_local: Callable[[str], bool]) -> Partition:
+    """Open partition `partition`. Raises KafkaException or Retryable when the broker does not answer."""
+    settings, topics = env.settings, env.topics
+    checkpoint = Checkpoint(settings, topics, partition, env.partitions, env.policy.version)
+    checkpoint.fence()
+    reach("task.fenced")
+    offsets = committed_offsets(settings, (topics.touches, topics.mail), partition)
+    store, position = _open_store(env, partition)
+    try:
+        now_ms = wall_ms()
+        restore(settings, store, (topics.state, topics.touches), partition, offsets[topics.touches], position,
+                now_ms - env.policy.history_ms, metrics.RESTORE_RECORDS.inc)  # fmt: skip
+        position.at_ms = now_ms
+        checkpoint.changelog_next = position.state_next
+        key = settings.profile_key.get_secret_value().encode()
+        outputs = Outputs(env.policy, Catalogue(()), store, key, settings.profile_interval_ms)
+        resolver = Resolver(env.policy, store, outputs, is_local)
+        definitions = Definitions(env.control, settings, topics.touches, partition, store, resolver)
+        store.extend_timers(now_ms)
+    except BaseException:
+        store.close()
+        raise
+    return Partition(checkpoint, store, position, offsets, outputs, resolver, definitions)
+
+
+def _open_store(env: Environment, partition: int) -> tuple[Store, Position]:
+    """The local state; an empty one if it belongs to another topic or is too old to be trusted."""
+    path = env.data_dir / f"partition-{partition}"
+    incarnation = topic_id(env.settings, env.topics.state)
+    store = Store(path, env.cache, env.nodes_bytes)
+    position = store.position()
+    if (
+        position is not None
+        and position.topic_id == incarnation
+        and wall_ms() - position.at_ms <= STALE_STATE_MS
+    ):
+        return store, position
+    store.close()
+    wipe(path)
+    return Store(path, env.cache, env.nodes_bytes), Position(incarnation)

@@ -1,0 +1,54 @@
+"""One batch under way: what it consumed, what it decided, and how a touch that cannot be handled is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..core.errors import Reason
+from ..core.outbox import Outbox
+from . import metrics
+
+Rejected = tuple[bytes, bytes, list[tuple[str, str | bytes | None]]]
+"""Value, key and headers of a touch that raised."""
+
+
+@dataclass(slots=True)
+class Work:
+    """A batch. `size`: records in it. `fired`, `armed`: timers as (due ms, root)."""
+
+    next_offsets: dict[str, int]
+    outbox: Outbox
+    now_ms: int
+    fired: list[tuple[int, str]]
+    armed: list[tuple[int, str]]
+    size: int
+    duplicates: int = 0
+
+
+def next_offsets(records: list[Any], before: Mapping[str, int]) -> dict[str, int]:
+    """Topic → next offset after `records`, which are in the order of the log for each topic."""
+    offsets = dict(before)
+    missing = set(offsets)
+    for record in reversed(records):
+        if (topic := record.topic()) in missing:
+            offsets[topic] = record.offset() + 1
+            missing.discard(topic)
+            if not missing:
+                break
+    return offsets
+
+
+def reject(record: Any, error: Exception) -> Rejected:
+    """The dead letter of a touch on which the core raised. The bytes are those of `elo.touches`."""
+    headers: list[tuple[str, str | bytes | None]] = [
+        ("elo.reason", Reason.INTERNAL_ERROR),
+        ("elo.field", ""),
+        ("elo.detail", type(error).__name__),
+        ("elo.topic", record.topic()),
+        ("elo.partition", str(record.partition())),
+        ("elo.offset", str(record.offset())),
+    ]
+    metrics.REJECTED.labels(Reason.INTERNAL_ERROR).inc()
+    return record.value(), record.key(), headers
