@@ -11,7 +11,7 @@ from typing import Any, Final
 import orjson
 
 from .facet import PAIR, Facet
-from .messages import Claim, Fill, Message
+from .messages import Claim, Close, Fill, Message
 from .node import Component, Profile
 from .outbox import Cause
 from .outputs import Outputs
@@ -76,7 +76,7 @@ class Absorber:
         folds = [facet] if profile is None or profile.fold is facet else [facet, profile.fold]
         for fold in folds:
             for key, capacity, counts in fill.leaves:
-                see = fold.see_leaf if counts else fold.see_older
+                see = fold.see_again if counts else fold.see_older
                 see(key, capacity, fill.occurred_at, fill.event_id)
         if profile is None:
             return  # It is evaluated when the component is settled.
@@ -127,10 +127,15 @@ class Absorber:
     def _see_links(self, component: Component, facet: Facet, via: str, touch: Touch, now_ms: int) -> None:
         """Keep the evidence of a touch with several identifiers, and claim those that are new."""
         at_ms, event_id, others = touch.occurred_at, touch.event_id, touch.identifiers[1:]
+        strong = [other for other in others if self.policy.rule_of(other).limit == STRONG_LIMIT]
+        if via in component.inert and not strong:
+            return  # A kiosk's e-mail claims nobody: everybody who was ever seen beside it would be one component.
         for other in others:
             if other not in component.identifiers and other not in component.closed:
                 if len(component.identifiers) >= self.policy.component_identifiers_max:
-                    self.outputs.refuse_full(component, other, now_ms)
+                    if self.outputs.refuse_full(component, other, now_ms):
+                        for full in component.identifiers:
+                            self._send(full, Close())
                     continue
                 self._claim_for(component, other, via, now_ms)
                 facet.see_link(other, at_ms, event_id)
@@ -138,14 +143,13 @@ class Absorber:
                 self._new_link(component, other, via)
             elif component.refused and self._reorders(facet.links[other], other, at_ms):
                 component.stale = True
-        for index, other in enumerate(others):  # Now all of them are claimed.
-            if self.policy.rule_of(other).limit == STRONG_LIMIT:
-                for weaker in others[index + 1 :]:
-                    key = f"{other}{PAIR}{weaker}"
-                    if facet.see_link(key, at_ms, event_id):
-                        self._new_link(component, weaker, other)
-                    elif component.refused and self._reorders(facet.links[key], weaker, at_ms):
-                        component.stale = True
+        for other in strong:  # Now all of them are claimed.
+            for weaker in others[others.index(other) + 1 :]:
+                key = f"{other}{PAIR}{weaker}"
+                if facet.see_link(key, at_ms, event_id):
+                    self._new_link(component, weaker, other)
+                elif component.refused and self._reorders(facet.links[key], weaker, at_ms):
+                    component.stale = True
 
     def _reorders(self, link: list[Any], weaker: str, at_ms: int) -> bool:
         """Whether a link that was just seen again may have got another place in the order of decision."""
@@ -163,6 +167,6 @@ class Absorber:
     def _new_link(self, component: Component, other: str, partner: str) -> None:
         """A further link to a known identifier: it may change the groups, and it counts towards sharing."""
         component.stale = True
-        shares = self.policy.rule_of(other).shared_after is not None and other not in component.closed
+        shares = self.policy.rule_of(other).shared_after is not None and other in component.identifiers
         if shares and self.policy.rule_of(partner).limit == STRONG_LIMIT:
             self._send(other, Claim(component.root, partner, False))

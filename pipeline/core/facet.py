@@ -87,6 +87,12 @@ class Facet:
         else:
             add_instant(state, at_ms, event_id, capacity)
 
+    def see_again(self, key: str, capacity: int, at_ms: int, event_id: str) -> None:
+        """Remember and count an instant, unless it is kept from a time when the leaf was asked for before."""
+        state = self.leaves.get(key)
+        if state is None or event_id not in state[2]:
+            self.see_leaf(key, capacity, at_ms, event_id)
+
     def see_older(self, key: str, capacity: int, at_ms: int, event_id: str) -> None:
         """Remember an instant that was counted before, because more of them are kept now."""
         state = self.leaves.setdefault(key, [0, [], []])

@@ -85,6 +85,8 @@ class Joiner:
                 component.close_to(identifier, why)
         for pid, entry in merge.entries.items():
             component.entries[pid] = Entry(*entry)
+        if merge.entries:
+            self.outputs.leave_deleted(component, now_ms)  # Told before the loser's partition knew of it.
         if merge.trigger[1] > component.trigger[1]:
             component.trigger = merge.trigger
         component.last_active = max(component.last_active, merge.last_active)
@@ -99,7 +101,8 @@ class Joiner:
                 self._send(merge.identifier, Claim(component.root, "", True))
             if len(component.identifiers) > self.policy.component_identifiers_max:
                 self.outputs.refuse_full(component, merge.identifier, now_ms)
-                self._send(merge.identifier, Close())
+                for full in component.identifiers:  # Also those that came just now.
+                    self._send(full, Close())
         else:
             self._await(component, CLAIMANT + merge.loser, now_ms)
         self.outputs.outbox.sizes.append(len(component.identifiers))

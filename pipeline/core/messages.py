@@ -96,7 +96,7 @@ class Locate(msgspec.Struct, array_like=True, tag=8, gc=False):
 
 
 class Forget(msgspec.Struct, array_like=True, tag=9, gc=False):
-    """To an identifier: `component` expired; if it still owns you, you are forgotten."""
+    """To an identifier: `component` expired; if no stronger one has taken you since, you are forgotten."""
 
     component: str
 

@@ -45,7 +45,7 @@ class MembershipChange:
 class ProfileAlias:
     """An old profile id stands for `profile_id` from now on. `edge`: the identifier that linked the two.
 
-    `profile_id` empty: it stands for itself again, a tombstone on `profiles.merges`.
+    `profile_id` empty: it stands for itself again.
     """
 
     old_profile_id: str

@@ -165,34 +165,33 @@ class Outputs:
                 self.nodes.save_component(component)
 
     def redefine(
-        self,
-        component: Component,
-        segments: Iterable[CompiledSegment],
-        deleted: Iterable[str],
-        cause: Cause,
-        now_ms: int,
+        self, component: Component, segments: Iterable[CompiledSegment], cause: Cause, now_ms: int
     ) -> bool:
-        """Evaluate new or edited segments and leave deleted ones.
-
-        Returns whether the component has changed.
-        """
-        if component.redirect:
-            return False
+        """Evaluate new or edited segments. Returns whether the component has changed."""
+        if component.redirect or component.unsettled:
+            return False  # It is evaluated in full when it is settled.
         told, due_ms = len(self.outbox.changes), component.window_due
-        if not component.unsettled:  # Else it is evaluated in full when it is settled.
-            for profile in self.profiles(component):
-                self.decide(component, profile, segments, now_ms, cause, now_ms, "", now_ms)
+        component.profiles = None  # A fold that was made under the last catalogue may keep too few instants.
+        for profile in self.profiles(component):
+            self.decide(component, profile, segments, now_ms, cause, now_ms, "", now_ms)
+        if len(self.outbox.changes) > told:
+            self.changed(component, now_ms)
+            return True
+        return component.window_due != due_ms
+
+    def leave_deleted(self, component: Component, now_ms: int) -> bool:
+        """Leave every segment that is not in the catalogue. Returns whether the component has changed."""
+        told = len(self.outbox.changes)
         for pid, entry in component.entries.items():
-            for segment_id in deleted:
-                membership = entry.memberships.get(segment_id)
-                if membership is not None and membership[0]:
+            for segment_id, membership in entry.memberships.items():
+                if membership[0] and segment_id not in self.catalogue.segments:
                     membership[0], membership[1], membership[2] = False, membership[1] + 1, now_ms
                     entry.changed()
                     self._tell(pid, segment_id, membership, Cause.DEFINITION, (), now_ms, [])
         if len(self.outbox.changes) > told:
             self.changed(component, now_ms)
             return True
-        return component.window_due != due_ms
+        return False
 
     def expire(self, component: Component, now_ms: int) -> None:
         """Tell that every profile of a component is gone because it was idle for too long."""
@@ -202,15 +201,20 @@ class Outputs:
             if not entry.alias_of:
                 self.outbox.snapshots.append(Snapshot(pid, None, [], now_ms))
 
-    def refuse_full(self, component: Component, identifier: str, now_ms: int) -> None:
-        """Note that a component is full: `identifier` is not absorbed. Reviewed once per component."""
+    def refuse_full(self, component: Component, identifier: str, now_ms: int) -> bool:
+        """Note that a component is full: `identifier` is not absorbed. Reviewed once per component.
+
+        Returns whether this was the first time.
+        """
         self.outbox.refused.append("component_full")
-        if not component.reviewed:
-            component.reviewed = True
-            detail = f"holds {len(component.identifiers)} identifiers and absorbs no more"
-            self.outbox.reviews.append(
-                Review(component.root, "oversized", [component.root, identifier], detail, now_ms)
-            )
+        if component.reviewed:
+            return False
+        component.reviewed = True
+        detail = f"holds {len(component.identifiers)} identifiers and absorbs no more"
+        self.outbox.reviews.append(
+            Review(component.root, "oversized", [component.root, identifier], detail, now_ms)
+        )
+        return True
 
     def _evaluate(self, component: Component) -> list[Profile]:
         awaited = component.awaited()
@@ -318,7 +322,9 @@ class Outputs:
         identifiers: list[str],
     ) -> None:
         inside, sequence, since_ms, version = membership
-        change_id = blake2b(f"{pid} {segment_id} {sequence}".encode(), digest_size=16).hexdigest()
+        # With the instant: a profile that was forgotten and is seen again counts from 1 anew.
+        name = f"{pid} {segment_id} {sequence} {since_ms}"
+        change_id = blake2b(name.encode(), digest_size=16).hexdigest()
         self.outbox.changes.append(
             MembershipChange(
                 change_id,

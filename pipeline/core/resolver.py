@@ -159,8 +159,11 @@ class Resolver:
                 node.closed = True
                 self.nodes.save_identifier(identifier, node)
         elif isinstance(message, Forget):
-            if node is not None and node.owner == message.component:
-                self.nodes.drop_identifier(identifier)
+            order_of, expired = self.policy.order_of, message.component
+            if node is not None and not (node.owner and order_of(node.owner) < order_of(expired)):
+                self.nodes.drop_identifier(
+                    identifier
+                )  # A weaker owner was a redirect to the one that expired.
         elif isinstance(message, Retouch):
             if node is None or node.owner == message.component:
                 node = self._own(identifier, node)
@@ -201,7 +204,8 @@ class Resolver:
         node = node or IdentifierNode()
         node.owner = identifier
         self.nodes.save_identifier(identifier, node)
-        if self.nodes.component(identifier) is None:
+        component = self.nodes.component(identifier)
+        if component is None or component.redirect:  # Such a redirect is from before it was forgotten.
             component = Component(identifier)
             component.add_identifier(identifier)
             self.nodes.save_component(component)

@@ -7,9 +7,10 @@ Source: docs/architecture.md, "Exactly once".
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any, Final
 from zlib import crc32
 
@@ -31,6 +32,7 @@ BACKOFF_MS: Final = 5
 100.
 """
 
+HANG_S: Final = 100.0  # above what an operation and its repetitions may take
 FENCED: Final = (
     KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError._FATAL
 )  # fmt: skip
@@ -45,6 +47,17 @@ class Fenced(Exception):
 
 class MustAbort(Exception):
     """The transaction cannot be committed, but the producer is sound: abort and run the batch again."""
+
+
+async def within_limit(call: Awaitable[None]) -> None:
+    """Wait for a call of the producer on its thread, but not for ever: it may hang beyond its own timeout.
+
+    Raises: Retryable; the thread is lost, so the process must end.
+    """
+    try:
+        await asyncio.wait_for(call, HANG_S)
+    except TimeoutError as error:
+        raise Retryable("the Kafka client hangs in a transaction", limit_s=HANG_S) from error
 
 
 def partition_of(key: str, partitions: int) -> int:
@@ -92,6 +105,9 @@ class Checkpoint:
                 socket_nagle_disable=True,
                 queue_buffering_max_messages=2_000_000,
                 message_max_bytes=max(REJECTED_BYTES_MAX, INTERNAL_BYTES_MAX),
+                # Else offsets that are sent after the broker was killed and came back wait for ever for a
+                # connection that was given up (confluentinc/librdkafka#5511).
+                metadata_recovery_strategy="none",
             )
         )
         group = Consumer(settings.kafka_config(group_id=settings.group, enable_auto_commit=False))

@@ -1,10 +1,10 @@
-"""Applies segment definitions to one partition: at a recorded offset, then over the history, then over
-everybody.
+"""Applies segment definitions to one partition: at a recorded offset, then over the history, then over all.
 
-A change of definitions is one piece of work with three phases, each in bounded steps whose position is
-committed with the batch they belong to, so a crash goes on where it was: fill   read the partition's own
-history again for window leaves that are new or keep more than before scan   evaluate the changed segments for
-every component, forget leaves that no segment asks about any more done
+A change of definitions is one piece of work in bounded steps whose position is committed with the batch they
+belong to, so a crash goes on where it was. First the fill: the partition reads its own history again for
+window leaves that are new or keep more than before. Then the scan: the changed segments are evaluated for
+every component, and leaves are forgotten that no segment asks about any more.
+
 Touches from the offset on at which the new catalogue was taken into use count live, those below it by the
 fill: each exactly once. A further change waits until the work is done.
 """
@@ -246,8 +246,9 @@ class Definitions:
         segments = outputs.catalogue.segments
         initial = [segments[name] for name in work.initial if name in segments]
         edited = [segments[name] for name in work.changed if name in segments and name not in work.initial]
-        changed = outputs.redefine(component, initial, work.deleted, Cause.BACKFILL, now_ms)
-        changed |= outputs.redefine(component, edited, (), Cause.DEFINITION, now_ms)
+        changed = outputs.leave_deleted(component, now_ms)
+        changed |= outputs.redefine(component, initial, Cause.BACKFILL, now_ms)
+        changed |= outputs.redefine(component, edited, Cause.DEFINITION, now_ms)
         changed |= self._drop_leaves(component)
         if changed:
             self._store.save_component(component)

@@ -6,6 +6,7 @@ a partition never makes a worker look dead.
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import orjson
@@ -43,8 +44,22 @@ class Health:
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
+def check_port(host: str, port: int) -> None:
+    """Raises ConfigError when the port is taken; port 0 means none."""
+    if port == 0:
+        return
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise ConfigError(
+                f"port {port} for metrics and health is taken, choose another with --web-port"
+            ) from error
+
+
 async def serve(health: Health, host: str, port: int) -> None:
-    """Start the server; port 0 means none. Raises ConfigError when the port is taken."""
+    """Start the server; port 0 means none. The port was checked before the worker started."""
     if port == 0:
         return
     app = web.Application()
@@ -57,9 +72,4 @@ async def serve(health: Health, host: str, port: int) -> None:
     )
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    try:
-        await web.TCPSite(runner, host, port).start()
-    except OSError as error:
-        raise ConfigError(
-            f"port {port} for metrics and health is taken, choose another with --web-port"
-        ) from error
+    await web.TCPSite(runner, host, port).start()

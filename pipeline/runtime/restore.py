@@ -79,6 +79,15 @@ def partitions_of(settings: Settings, topic: str) -> int:
     return len(found.partitions)
 
 
+def log_end(settings: Settings, topic: str, partition: int) -> int:
+    """The offset behind the last record of a partition, transaction markers included."""
+    consumer = Consumer(settings.kafka_config(group_id=f"{settings.group}-restore", enable_auto_commit=False))
+    try:
+        return int(consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=30)[1])
+    finally:
+        consumer.close()
+
+
 def topic_id(settings: Settings, topic: str) -> str:
     """The id of this incarnation of a topic. Raises KafkaException."""
     from confluent_kafka import TopicCollection
@@ -108,29 +117,39 @@ def restore(
         on_progress: told the number of records replayed.
     """
     state, touches = names
+    remaining = metrics.RESTORE_REMAINING.labels(partition)
+    end = log_end(settings, state, partition)
+    history_records = max(touches_next - position.touches_next, 0)
     for records in read_log(settings, state, partition, position.state_next):
         latest = {record.key(): record.value() for record in records}
         position.state_next = records[-1].offset() + 1
         position.at_ms = max(position.at_ms, records[-1].timestamp()[1])
         store.restore(latest.items(), position)
         on_progress(len(records))
+        remaining.set(max(end - position.state_next, 0) + history_records)
         reach("restore.state")
-    if position.touches_next >= touches_next:
-        return
-    for records in read_log(settings, touches, partition, position.touches_next):
-        seen = []
-        for record in records:
-            if record.offset() >= touches_next:
+    if history_records:
+        for records in read_log(settings, touches, partition, position.touches_next):
+            _restore_history(store, records, position, touches_next, history_since_ms)
+            on_progress(len(records))
+            remaining.set(touches_next - position.touches_next)
+            reach("restore.history")
+            if position.touches_next >= touches_next:
                 break
-            at_ms = record.timestamp()[1]
-            if at_ms >= history_since_ms:
-                seen.append(
-                    (history_key(record.key(), record.value()[EVENT_HASH]), pack_seen(record.offset(), at_ms))
-                )
-        position.touches_next = min(records[-1].offset() + 1, touches_next)
-        store.restore_history(seen, position)
-        on_progress(len(records))
-        reach("restore.history")
-        if position.touches_next >= touches_next:
+    remaining.set(0)
+
+
+def _restore_history(
+    store: Store, records: list[Any], position: Position, touches_next: int, history_since_ms: int
+) -> None:
+    seen = []
+    for record in records:
+        if record.offset() >= touches_next:
             break
-    metrics.RESTORE_REMAINING.labels(partition).set(0)
+        at_ms = record.timestamp()[1]
+        if at_ms >= history_since_ms:
+            seen.append(
+                (history_key(record.key(), record.value()[EVENT_HASH]), pack_seen(record.offset(), at_ms))
+            )
+    position.touches_next = min(records[-1].offset() + 1, touches_next)
+    store.restore_history(seen, position)

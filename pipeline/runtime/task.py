@@ -21,7 +21,7 @@ from ..core.messages import decode_message
 from ..core.outbox import Outbox
 from ..core.touch import EVENT_HASH, decode_touch
 from . import metrics
-from .checkpoint import Fenced, MustAbort, partition_of
+from .checkpoint import Fenced, MustAbort, partition_of, within_limit
 from .crashpoints import reach
 from .environment import Environment, wall_ms
 from .flusher import Flusher
@@ -256,7 +256,7 @@ class Task:
                 log.warning("transaction aborted, running the batch again", partition=self.partition,
                             error=str(error.__cause__))  # fmt: skip
                 metrics.TRANSACTIONS.labels("aborted").inc()
-                await self._in_thread(self.checkpoint.abort)
+                await within_limit(self._in_thread(self.checkpoint.abort))
                 self._rollback(work)
         raise InvariantViolation(
             "the broker aborts every transaction of this partition", partition=self.partition
@@ -365,7 +365,7 @@ class Task:
         for value, key, headers in rejections:
             self.checkpoint.reject(value, key, headers)
         reach("transaction.written")
-        await self._in_thread(self.checkpoint.commit, work.next_offsets, note)
+        await within_limit(self._in_thread(self.checkpoint.commit, work.next_offsets, note))
         reach("transaction.committed")
         metrics.COMMIT_SECONDS.observe(time.monotonic() - started)
         self._note = note

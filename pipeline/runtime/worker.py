@@ -29,7 +29,7 @@ from ..transport import Batch, TransportOptions, batch_topic, consumer_of, creat
 from . import metrics
 from .control import Control
 from .environment import Environment
-from .health import Health, serve
+from .health import Health, check_port, serve
 from .intake import Intake
 from .logs import configure_logs
 from .task import Fenced, Task
@@ -61,6 +61,7 @@ def run(settings: Settings) -> int:
     partitions = check_topics(settings, topics)
     metrics.BUILD.info({"version": __version__, "policy_version": str(policy.version)})
     make_data_dir(settings)
+    check_port(settings.web_host, settings.web_port)
     worker = Worker(settings, topics, partitions, policy)
     worker.execute()
     return worker.exit_code
@@ -72,7 +73,11 @@ def check_topics(settings: Settings, topics: Topics) -> int:
     Raises ConfigError if one is missing or they differ.
     """
     try:
-        found = AdminClient(settings.kafka_config(socket_timeout_ms=10_000)).list_topics(timeout=10).topics
+        found = (
+            AdminClient({**settings.kafka_config(socket_timeout_ms=10_000), "log_level": 0})
+            .list_topics(timeout=10)
+            .topics
+        )
     except KafkaException as error:
         raise ConfigError(
             f"no Kafka broker answers at {settings.bootstrap}, "
@@ -225,6 +230,7 @@ class Worker:
         for tp in tps:
             if tp.topic == self.topics.touches and (task := self.tasks.pop(tp.partition, None)) is not None:
                 task.stop()
+            metrics.LAG_RECORDS.remove_by_labels({"topic": tp.topic, "partition": str(tp.partition)})
 
     async def _live(self, task: Task, before: asyncio.Task[None] | None) -> None:
         """One life of a partition here. The one before must have closed its files."""

@@ -71,15 +71,125 @@ def test_a_person_seen_in_order_is_told_of_exactly_as_the_oracle_says_also_by_a_
     )  # fmt: skip
     arrivals = []
     for touch in touches:
-        if size > 1 or rng.random() < 0.5:  # Else nobody works: the clock alone goes on.
+        if size > 1 or rng.random() < 0.5:  # Else nobody works: the clock alone goes on. Mail would be late then.
             cluster.advance(cluster.now_ms + rng.choice([0, 0, HOUR_MS // 2, HOUR_MS, 3 * HOUR_MS]))
         else:
             cluster.now_ms += rng.choice([0, HOUR_MS // 2, HOUR_MS, 3 * HOUR_MS])
         cluster.accept(touch)
         arrivals.append((cluster.now_ms, touch))
-    cluster.now_ms += rng.choice([0, 1, 5 * HOUR_MS])
+    cluster.now_ms += rng.choice([0, 1, 5 * HOUR_MS]) if size == 1 else 0
     cluster.advance(cluster.now_ms + 24 * HOUR_MS)
     expected = oracle.told_in_order(definitions, arrivals, cluster.now_ms, cluster.policy, PROFILE_KEY)
     assert by_segment(told_of(cluster)) == by_segment(expected)
     check_profiles(cluster, touches, definitions)
     check_outputs(cluster)
+
+
+def separate_people(rng: random.Random, count: int) -> tuple[list[Touch], list[Touch]]:
+    """Anonymous visits on several devices, and the one login of each person that joins them all."""
+    visits, logins = [], []
+    for person in range(count):
+        devices = [f"{rng.choice(['device_id', 'anonymous_id'])}:p{person}.{at}" for at in range(rng.randrange(1, 5))]
+        world = World(rng, people=1)
+        for number in range(rng.randrange(1, 8)):
+            seen = sorted(rng.sample(devices, k=min(len(devices), rng.choice([1, 1, 2]))), reverse=True)
+            touch = world.touch(number)
+            visits.append(Touch(f"p{person}.{number}", "web", touch.type, touch.occurred_at, seen, touch.traits,
+                                touch.properties, touch.consent))  # fmt: skip
+        known = [f"user_id:p{person}", f"email:p{person}@example.com"][rng.randrange(2) :]
+        everything = [*known, *sorted(devices, reverse=True)]
+        logins.append(Touch(f"p{person}.login", "app", "identified", START_MS + 9 * HOUR_MS, everything))
+    return rng.sample(visits, k=len(visits)), logins
+
+
+def wide_policy() -> Any:
+    """Limits that nobody of `separate_people` meets."""
+    types: dict[str, Any] = {
+        "user_id": {"limit": 1}, "email": {"limit": 5, "normalise": "email"},
+        "device_id": {"limit": 9}, "anonymous_id": {"limit": 9},
+    }  # fmt: skip
+    return policy_of(identifiers=types)
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_a_login_on_several_devices_is_told_once_and_nothing_of_it_is_taken_back(seed: int) -> None:
+    rng = random.Random(seed)
+    definitions = [random_definition(rng, number) for number in range(6)]
+    visits, logins = separate_people(rng, 6)
+    cluster = Cluster(
+        wide_policy(), map(definition_from_json, definitions), seed=seed, size=rng.choice([2, 8, 16]),
+        start_ms=START_MS + 10 * HOUR_MS, chaos=Chaos(batch_max=rng.choice([1, 5]), delay_ms=20),
+    )  # fmt: skip
+    for touch in visits:
+        cluster.accept(touch)
+    cluster.settle()
+    before, known_before = len(cluster.told), {pid for one in profiles_of(cluster)
+                                               for pid in (one["profile_id"], *one["aliases"])}  # fmt: skip
+    started_ms = cluster.now_ms
+    for touch in logins:
+        cluster.accept(touch)
+        cluster.run(rng.randrange(4))
+    cluster.settle()
+    assert cluster.now_ms - started_ms < LINK_WAIT_MS
+    told = [one.output for one in cluster.told[before:]]
+    changed = [(one.profile_id, one.segment_id) for one in told if isinstance(one, MembershipChange)]
+    assert len(changed) == len(set(changed))
+    retired = [one.old_profile_id for one in told if isinstance(one, ProfileAlias)]
+    assert len(retired) == len(set(retired))
+    assert set(retired) <= known_before
+    live = {one["profile_id"] for one in profiles_of(cluster)}
+    assert len(live) == len(logins)
+    assert {pid for pid, _ in changed} <= live | set(retired)
+    check_profiles(cluster, visits + logins, definitions)
+    check_outputs(cluster)
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_outputs_that_wait_for_a_link_come_after_link_wait_at_the_latest(seed: int) -> None:
+    rng = random.Random(seed)
+    everybody = {"id": "everybody", "where": {"none": [{"trait": "no", "exists": True}]}}
+    others = rng.randrange(1, 5)
+    touch = Touch("e", "web", "page_viewed", START_MS, ["user_id:u", *[f"device_id:{at}" for at in range(others)]])
+    cluster = Cluster(
+        wide_policy(), [definition_from_json(everybody)], size=16, start_ms=START_MS, seed=seed,
+        chaos=Chaos(delay_ms=rng.choice([0, 20, 100, 1_000, 5_000])),
+    )  # fmt: skip
+    cluster.accept(touch)
+    cluster.advance(START_MS + 20_000)
+    (entered,) = [one for one in cluster.told if isinstance(one.output, MembershipChange)]
+    assert START_MS <= entered.at_ms <= START_MS + LINK_WAIT_MS
+    last_answer_ms = max([mail.ready_ms for one in cluster.partitions for mail in one.logs.mail], default=START_MS)
+    assert entered.at_ms == min(last_answer_ms, START_MS + LINK_WAIT_MS)
+    check_outputs(cluster)
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_idle_anonymous_components_are_forgotten_everywhere_and_nobody_else_is(seed: int) -> None:
+    rng = random.Random(seed)
+    definitions = [random_definition(rng, number) for number in range(4)]
+    types: dict[str, Any] = {
+        "user_id": {"limit": 1}, "email": {"limit": 2, "normalise": "email"}, "device_id": {"limit": 2},
+        "anonymous_id": {"limit": 3},
+    }  # fmt: skip
+    policy = policy_of(
+        identifiers=types, anonymous_retention=rng.choice(["30m", "2h"]), history=rng.choice(["5m", "1h", "30d"])
+    )
+    touches = [
+        touch for touch in random_touches(rng, 60, people=6)
+        if all(one.partition(":")[0] in types for one in touch.identifiers)
+        and (rng.random() < 0.2 or not touch.identifiers[0].startswith(("user_id", "email")))
+    ]  # fmt: skip
+    cluster = Cluster(
+        policy, map(definition_from_json, definitions), seed=seed, size=rng.choice([1, 3, 16]),
+        start_ms=START_MS + 6 * HOUR_MS, chaos=Chaos(batch_max=3, forget=0.5, crash=rng.choice([0, 0.2])),
+    )  # fmt: skip
+    arrivals = []
+    for touch in touches:
+        cluster.advance(cluster.now_ms + rng.choice([0, 1, 60_000, 600_000, HOUR_MS // 2, HOUR_MS]))
+        cluster.accept(touch)
+        arrivals.append((cluster.now_ms, touch))
+    cluster.advance(cluster.now_ms + rng.choice([2_000, HOUR_MS // 2, 24 * HOUR_MS]))
+    check_structure(cluster)
+    check_profiles(cluster, oracle.remembered(arrivals, cluster.now_ms, policy), definitions)
+    check_sequences(cluster, forgotten=True)
+    assert replay(cluster) == members_of(cluster)

@@ -24,8 +24,9 @@ from pipeline.core.policy import Policy
 from pipeline.core.resolver import Resolver
 from pipeline.core.segments.catalogue import Catalogue
 from pipeline.core.segments.definition import Definition
-from pipeline.core.touch import Touch, decode_touch, encode_touch
-from tests.support.memory_store import MemoryStore, Values, history_key
+from pipeline.core.touch import EVENT_HASH, Touch, decode_touch, encode_touch
+from pipeline.runtime.store import history_key, pack_seen
+from tests.support.memory_store import MemoryStore, Values
 
 PROFILE_KEY: Final = b"elo"
 BATCHES_MAX: Final = 5_000  # a run that needs more goes in circles
@@ -203,9 +204,9 @@ class Partition:
         at_ms, value = self.logs.touches[offset]
         touch = decode_touch(value)
         self._see_time(at_ms)
-        key = history_key(touch.identifiers[0], touch.event_id)
+        key = history_key(touch.identifiers[0].encode(), value[EVENT_HASH])
         if not self.store.knows(key):
-            self.store.seen[key] = str(offset).encode()
+            self.store.seen[key] = pack_seen(offset, self.now_ms)
             self.resolver.touch(touch, self.now_ms)
 
     def _arm(self) -> dict[str, int]:
@@ -294,7 +295,10 @@ class Cluster:
             self.rng.choice(busy).run_batch(crash=self.rng.random() < self.chaos.crash)
 
     def settle(self) -> None:
-        """Work until nothing is left; the clock moves to when mail on its way arrives, and no further."""
+        """Work until nothing is left; the clock moves to when mail on its way arrives, and no further.
+
+        It stops at timers before that.
+        """
         for _ in range(BATCHES_MAX):
             self.run(1)
             alive = [one for one in self.partitions if one.number not in self.down]
@@ -303,7 +307,8 @@ class Cluster:
             coming = [mail.ready_ms for one in alive for mail in one.logs.mail[one.logs.mail_next :][:1]]
             if not coming:
                 return
-            self.now_ms = max(self.now_ms, min(coming))
+            due = [due_ms for one in alive for due_ms in one.timers.values()]
+            self.now_ms = max(self.now_ms, min([*coming, *due]))
         raise GoesInCircles("the cluster does not come to rest")
 
     def advance(self, to_ms: int) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from hashlib import blake2b
 
 from pipeline.core.node import Component, IdentifierNode, component_key, identifier_key, page_key
 
@@ -126,8 +125,3 @@ class MemoryStore:
             for name in [name for name in cache if forget and rng.random() < forget]:
                 del cache[name]  # type: ignore[attr-defined]
         self._begin_batch()
-
-
-def history_key(via: str, event_id: str) -> bytes:
-    """Key of the de-dup table: the strongest identifier and the event id, exact instead of hashed."""
-    return b"h" + blake2b(f"{via}\x00{event_id}".encode(), digest_size=16).digest()

@@ -1,0 +1,69 @@
+"""Laws of segment definitions that are added, edited and deleted while touches come in and components merge."""
+
+from __future__ import annotations
+
+import os
+import random
+from typing import Any, Final
+
+import pytest
+
+from pipeline.runtime import definitions as runtime
+from tests.support.histories import policy_of, random_touches, shuffled_with_repetitions
+from tests.support.laws import check_outputs, check_profiles, check_structure
+from tests.support.memory import Chaos, Cluster
+from tests.support.memory_definitions import MemoryControl, MemoryDefinitions
+from tests.support.segment_cases import HOUR_MS, START_MS, random_definition
+
+SEEDS: Final = int(os.environ.get("ELO_TEST_SEEDS", "60"))
+
+
+def change_definitions(control: MemoryControl, wanted: dict[str, Any], rng: random.Random, number: int) -> None:
+    """Add a segment, or edit or delete one that is there. An id is never used again.
+
+    The next change comes when all partitions have worked off the last one. While one lags behind by two changes, a
+    leaf that goes and comes back may be counted wrongly: its partitions do not agree when it began.
+    """
+    if wanted and rng.random() < 0.3:
+        gone = rng.choice(sorted(wanted))
+        del wanted[gone]
+        control.delete(gone)
+        return
+    definition = random_definition(rng, number)
+    if wanted and rng.random() < 0.4:
+        definition["id"] = rng.choice(sorted(wanted))
+    wanted[definition["id"]] = definition
+    control.apply(definition)
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_memberships_are_those_of_the_definitions_in_force_however_they_came(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "FILL_STEP", 3)
+    monkeypatch.setattr(runtime, "SCAN_STEP", 2)
+    play(seed)
+
+
+def play(seed: int) -> None:
+    rng = random.Random(seed)
+    touches = random_touches(rng, rng.randrange(5, 40), mixed=rng.choice([0.0, 0.15]))
+    control, wanted = MemoryControl(), dict[str, Any]()
+    cluster = Cluster(
+        policy_of(), seed=seed, size=rng.choice([1, 2, 5]), start_ms=START_MS + 6 * HOUR_MS,
+        chaos=Chaos(batch_max=rng.choice([1, 3, 20]), forget=rng.choice([0, 0.5]), crash=rng.choice([0, 0.2]),
+                    delay_ms=rng.choice([0, 20])),
+        make_definitions=lambda partition: MemoryDefinitions(control, partition),
+    )  # fmt: skip
+    for number, touch in enumerate(shuffled_with_repetitions(rng, touches)):
+        cluster.accept(touch)
+        if rng.random() < 0.4 and not any(one.definitions.waiting() for one in cluster.partitions):
+            change_definitions(control, wanted, rng, number)
+        cluster.run(rng.randrange(6))
+        if rng.random() < 0.2:
+            cluster.now_ms += rng.choice([1, 300, HOUR_MS // 3])
+    cluster.advance(max(cluster.now_ms, START_MS + rng.randrange(6, 18) * HOUR_MS))
+    cluster.advance(cluster.now_ms + 2_000)
+    check_structure(cluster)
+    check_profiles(cluster, touches, list(wanted.values()))
+    check_outputs(cluster)
