@@ -147,7 +147,7 @@ class Settings(BaseSettings):
         5, ge=0, le=60_000, description="How long a producer waits to fill a batch."
     )
     commit_interval_ms: Milliseconds = Field(
-        20,
+        40,
         ge=0,
         le=60_000,
         description="A partition commits at most this often; longer saves CPU and costs latency.",

@@ -129,7 +129,8 @@ class Absorber:
         at_ms, event_id, others = touch.occurred_at, touch.event_id, touch.identifiers[1:]
         strong = [other for other in others if self.policy.rule_of(other).limit == STRONG_LIMIT]
         if via in component.inert and not strong:
-            return  # A kiosk's e-mail claims nobody: everybody who was ever seen beside it would be one component.
+            # A kiosk's e-mail claims nobody: everybody who was ever seen beside it would be one component.
+            return
         for other in others:
             if other not in component.identifiers and other not in component.closed:
                 if len(component.identifiers) >= self.policy.component_identifiers_max:

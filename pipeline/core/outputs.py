@@ -129,7 +129,8 @@ class Outputs:
 
     def changed(self, component: Component, now_ms: int) -> None:
         """Note that the profiles of a component are to be published."""
-        if component.root not in self.unpublished:
+        # After an abort or a restart.
+        if component.publish_due == NEVER or component.root not in self.unpublished:
             self.unpublished[component.root] = component.publish_due = now_ms + self.publish_interval_ms
 
     def publish(self, component: Component, now_ms: int) -> None:

@@ -117,9 +117,13 @@ class Checkpoint:
     def fence(self) -> None:
         """Fence the previous owner and abort what it left open. Raises Fenced, or Retryable."""
         self._insist(self._producer.init_transactions)
+        self._begin()
 
-    def begin(self) -> None:
-        """Begin a transaction. Raises Fenced."""
+    def _begin(self) -> None:
+        """Begin the next transaction ahead of its batch: it waits for the client, which the loop must not.
+
+        The broker hears of a transaction only when something is written. Raises Fenced.
+        """
         try:
             self._producer.begin_transaction()
         except KafkaException as failure:
@@ -170,11 +174,13 @@ class Checkpoint:
         self._insist(self._producer.send_offsets_to_transaction, offsets, self._group)
         reach("transaction.offsets")
         self._insist(self._producer.commit_transaction)
+        self._begin()
 
     def abort(self) -> None:
         """Abort the transaction; nothing of the batch becomes visible."""
         self._producer.purge()
         self._insist(self._producer.abort_transaction)
+        self._begin()
 
     def close(self) -> None:
         """Drop what was not committed. The producer is unusable afterwards."""

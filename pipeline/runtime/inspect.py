@@ -114,6 +114,8 @@ def state_hash(settings: Settings) -> str:
                 sorted(name for name, one in profile.entry.memberships.items() if one[0]),
             ])  # fmt: skip
         for identifier in component.identifiers:
+            if identifier in component.inert:
+                continue  # What it was seen with is kept only as long as it is not shared.
             facet = component.facet(identifier)
             for link in () if facet is None else links_of(identifier, facet):
                 total ^= _digest(["link", identifier, link.stronger, link.weaker, link.first_ms, link.last_ms,

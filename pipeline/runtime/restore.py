@@ -38,9 +38,9 @@ def read_log(settings: Settings, topic: str, partition: int, start: int) -> Iter
             enable_partition_eof=True,
             auto_offset_reset="earliest",
             fetch_wait_max_ms=FETCH_WAIT_MS,
-            fetch_max_bytes=64 * 1024 * 1024,
-            max_partition_fetch_bytes=16 * 1024 * 1024,
-            queued_max_messages_kbytes=64 * 1024,
+            fetch_max_bytes=4 * 1024 * 1024,
+            max_partition_fetch_bytes=4 * 1024 * 1024,
+            queued_max_messages_kbytes=8 * 1024,
             check_crcs=False,
         )
     )

@@ -43,7 +43,7 @@ _SEEN: Final = struct.Struct(">qq")  # offset in elo.touches, broker time in ms
 COMPONENT_BYTES: Final = 6_000  # a decoded component of the usual size, measured; docs/decisions/0007
 IDENTIFIER_BYTES: Final = 500  # a decoded identifier node with its key
 MEMTABLE_BYTES: Final = 16 * 1024 * 1024
-WRITE_RECORDS_MAX: Final = 20_000  # records per WriteBatch when the changelog is replayed
+WRITE_RECORDS_MAX: Final = 5_000  # records per WriteBatch when the changelog is replayed
 
 _MISSING: Final = b"\x00missing"
 

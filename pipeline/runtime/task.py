@@ -359,7 +359,6 @@ class Task:
             return
         started = time.monotonic()
         reach("batch.computed")
-        self.checkpoint.begin()
         reach("transaction.begun")
         self.checkpoint.write(records, work.outbox)
         for value, key, headers in rejections:

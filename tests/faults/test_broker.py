@@ -1,4 +1,4 @@
-"""The broker stops, or dies, and comes back under load: workers wait for it, and nothing is lost or doubled."""
+"""The broker stops, or dies, and comes back under load: workers wait for it, nothing is lost or doubled."""
 
 from __future__ import annotations
 

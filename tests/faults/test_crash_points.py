@@ -69,8 +69,7 @@ class Site:
 def site(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A deployment with history and definitions."""
     directory = tmp_path_factory.mktemp("crash-points")
-    settings = {"flush_interval_ms": 300, "profile_interval_ms": 200}
-    fleet = Fleet(kafka.bootstrap, f"crash{time.time_ns()}.", Path(directory), **settings)
+    fleet = Fleet(kafka.bootstrap, f"crash{time.time_ns()}.", Path(directory), flush_interval_ms=300)
     fleet.create_topics(PARTITIONS)
     site = Site(fleet)
     fleet.apply(*site.definitions)
@@ -86,7 +85,7 @@ def site(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sit
 BESIDE = "beside another"
 ALONE = "alone"
 COMPANY = (BESIDE, ALONE)
-"""Beside another that takes over, at the first passage; alone and restarted on its own disk, at a later one."""
+"""Beside another that takes over, at the first passage; alone, restarted on its own disk, at a later one."""
 
 VISITS = [
     pytest.param(point, how, marks=[] if how == COMPANY[number % 2] else pytest.mark.slow)

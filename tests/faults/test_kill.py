@@ -1,7 +1,7 @@
 """`kill -9` at random, under load, some with their disk wiped: equal to the oracle, nothing told twice.
 
-The short form runs by default. The long one (`make soak`) sends 300,000 touchpoints at 3,000 a second and kills
-twelve times and more, with two workers and with three on 16 partitions. SOAK_SECONDS sets how long it sends.
+The short form runs by default. The long one (`make soak`) sends 300,000 touchpoints at 3,000 a second and
+kills twelve times and more, with two workers and with three on 16 partitions. SOAK_SECONDS sets how long.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ def run(fleet: Fleet, chaos: Chaos, seed: int) -> None:
     fleet.check_alive()
     dump = assert_equal_to_oracle(fleet, crowd.sent)
     print(
-        f"{load.count} touchpoints in {sent_s:.0f} s, {chaos.workers} workers, {chaos.partitions} partitions, "
-        f"{kills} kills ({wiped} disks wiped), idle {idle_s:.1f} s later, {len(dump)} profiles: equal"
+        f"{load.count} touchpoints in {sent_s:.0f} s, {chaos.workers} workers, "
+        f"{chaos.partitions} partitions, {kills} kills ({wiped} disks wiped), idle {idle_s:.1f} s later, {len(dump)} profiles: equal"
     )
 
 

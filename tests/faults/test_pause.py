@@ -1,4 +1,4 @@
-"""A worker that stands still for longer than its session: it is fenced when it wakes, and nothing is doubled."""
+"""A worker that stands still for longer than its session: fenced when it wakes, and nothing is doubled."""
 
 from __future__ import annotations
 

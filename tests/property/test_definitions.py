@@ -18,11 +18,14 @@ from tests.support.segment_cases import HOUR_MS, START_MS, random_definition
 SEEDS: Final = int(os.environ.get("ELO_TEST_SEEDS", "60"))
 
 
-def change_definitions(control: MemoryControl, wanted: dict[str, Any], rng: random.Random, number: int) -> None:
+def change_definitions(
+    control: MemoryControl, wanted: dict[str, Any], rng: random.Random, number: int
+) -> None:
     """Add a segment, or edit or delete one that is there. An id is never used again.
 
-    The next change comes when all partitions have worked off the last one. While one lags behind by two changes, a
-    leaf that goes and comes back may be counted wrongly: its partitions do not agree when it began.
+    The next change comes when all partitions have worked off the last one. While one lags behind by two
+    changes, a leaf that goes and comes back may be counted wrongly: its partitions do not agree when it
+    began.
     """
     if wanted and rng.random() < 0.3:
         gone = rng.choice(sorted(wanted))

@@ -1,4 +1,6 @@
-"""Laws of what consumers are told: exact instants and sequences, nothing taken back, everybody forgotten in time."""
+"""Laws of what consumers are told: exact instants and sequences, nothing taken back, everybody forgotten in
+time.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ from tests.support.laws import (
     profiles_of,
     replay,
 )
-from tests.support.memory import PROFILE_KEY, Chaos, Cluster, partition_of
+from tests.support.memory import PROFILE_KEY, Chaos, Cluster
 from tests.support.segment_cases import HOUR_MS, START_MS, random_definition
 
 SEEDS: Final = int(os.environ.get("ELO_TEST_SEEDS", "100"))
@@ -71,7 +73,8 @@ def test_a_person_seen_in_order_is_told_of_exactly_as_the_oracle_says_also_by_a_
     )  # fmt: skip
     arrivals = []
     for touch in touches:
-        if size > 1 or rng.random() < 0.5:  # Else nobody works: the clock alone goes on. Mail would be late then.
+        # Else nobody works: the clock alone goes on. Mail would be late then.
+        if size > 1 or rng.random() < 0.5:
             cluster.advance(cluster.now_ms + rng.choice([0, 0, HOUR_MS // 2, HOUR_MS, 3 * HOUR_MS]))
         else:
             cluster.now_ms += rng.choice([0, HOUR_MS // 2, HOUR_MS, 3 * HOUR_MS])
@@ -89,7 +92,9 @@ def separate_people(rng: random.Random, count: int) -> tuple[list[Touch], list[T
     """Anonymous visits on several devices, and the one login of each person that joins them all."""
     visits, logins = [], []
     for person in range(count):
-        devices = [f"{rng.choice(['device_id', 'anonymous_id'])}:p{person}.{at}" for at in range(rng.randrange(1, 5))]
+        devices = [
+            f"{rng.choice(['device_id', 'anonymous_id'])}:p{person}.{at}" for at in range(rng.randrange(1, 5))
+        ]
         world = World(rng, people=1)
         for number in range(rng.randrange(1, 8)):
             seen = sorted(rng.sample(devices, k=min(len(devices), rng.choice([1, 1, 2]))), reverse=True)
@@ -149,7 +154,9 @@ def test_outputs_that_wait_for_a_link_come_after_link_wait_at_the_latest(seed: i
     rng = random.Random(seed)
     everybody = {"id": "everybody", "where": {"none": [{"trait": "no", "exists": True}]}}
     others = rng.randrange(1, 5)
-    touch = Touch("e", "web", "page_viewed", START_MS, ["user_id:u", *[f"device_id:{at}" for at in range(others)]])
+    touch = Touch(
+        "e", "web", "page_viewed", START_MS, ["user_id:u", *[f"device_id:{at}" for at in range(others)]]
+    )
     cluster = Cluster(
         wide_policy(), [definition_from_json(everybody)], size=16, start_ms=START_MS, seed=seed,
         chaos=Chaos(delay_ms=rng.choice([0, 20, 100, 1_000, 5_000])),
@@ -158,7 +165,9 @@ def test_outputs_that_wait_for_a_link_come_after_link_wait_at_the_latest(seed: i
     cluster.advance(START_MS + 20_000)
     (entered,) = [one for one in cluster.told if isinstance(one.output, MembershipChange)]
     assert START_MS <= entered.at_ms <= START_MS + LINK_WAIT_MS
-    last_answer_ms = max([mail.ready_ms for one in cluster.partitions for mail in one.logs.mail], default=START_MS)
+    last_answer_ms = max(
+        [mail.ready_ms for one in cluster.partitions for mail in one.logs.mail], default=START_MS
+    )
     assert entered.at_ms == min(last_answer_ms, START_MS + LINK_WAIT_MS)
     check_outputs(cluster)
 
@@ -172,7 +181,9 @@ def test_idle_anonymous_components_are_forgotten_everywhere_and_nobody_else_is(s
         "anonymous_id": {"limit": 3},
     }  # fmt: skip
     policy = policy_of(
-        identifiers=types, anonymous_retention=rng.choice(["30m", "2h"]), history=rng.choice(["5m", "1h", "30d"])
+        identifiers=types,
+        anonymous_retention=rng.choice(["30m", "2h"]),
+        history=rng.choice(["5m", "1h", "30d"]),
     )
     touches = [
         touch for touch in random_touches(rng, 60, people=6)

@@ -1,4 +1,4 @@
-"""A deployment under fault tests: topics of its own, worker processes that may be stopped in every way, Kafka.
+"""A deployment under test: topics of its own, worker processes that may be stopped in every way, Kafka.
 
 A worker is `elo worker` in a process that dies with the test (tests/support/launch.py), with a data directory
 that belongs to its name and outlives the process until it is wiped. Whatever a worker wrote is printed when
@@ -41,6 +41,7 @@ READY_S: Final = 90.0
 END_S: Final = 60.0
 LOOK_S: Final = 0.05
 SESSION_MS: Final = 2_000  # how long the group waits for a dead worker, if the broker allows so little
+PROFILE_MS: Final = 500  # what a crash leaves unpublished comes so much later, less than `settle` waits
 LOG_SHOWN_BYTES: Final = 6_000
 KILLED: Final = -signal.SIGKILL
 
@@ -53,7 +54,7 @@ class Worker:
         self.data_dir = directory / name
         self.log = directory / f"{name}.log"
         self.port = _free_port()
-        self._environment = dict(environment)
+        self.environment = dict(environment)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, data_dir: Path | None = None, **variables: object) -> Worker:
@@ -66,7 +67,7 @@ class Worker:
         command += ["--data-dir", str(self.data_dir), "--web-port", str(self.port)]
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(
-                command, cwd=ROOT, env={**self._environment, **more}, stdout=output, stderr=output
+                command, cwd=ROOT, env={**self.environment, **more}, stdout=output, stderr=output
             )
         return self
 
@@ -157,6 +158,7 @@ class Fleet:
         own: dict[str, object] = {
             "bootstrap": bootstrap,
             "topic_prefix": prefix,
+            "profile_interval_ms": PROFILE_MS,
             "session_timeout_ms": max(SESSION_MS, shortest_session_ms(bootstrap)),
             **settings,
         }

@@ -1,9 +1,9 @@
-"""`python -m tests.support.launch ARGUMENTS`: `elo` in a process that dies with the test, and may be sabotaged.
+"""`python -m tests.support.launch ARGUMENTS`: `elo` in a process that dies with the test.
 
-`ELO_TEST_POISON=stage` makes touches whose event id begins with `poison` raise inside the program, at a stage:
-`intake` before anything else, `resolver` before the state is touched, `half-way` after half of the work was done,
-with messages already queued.
-`ELO_TEST_FILE_BYTES=n` forbids files above n bytes, as a full disk would.
+It may be sabotaged. `ELO_TEST_POISON=stage` makes touches whose event id begins with `poison` raise inside
+the program, at a stage: `intake` before anything else, `resolver` before the state is touched, `half-way`
+after half of the work was done, with messages already queued. `ELO_TEST_FILE_BYTES=n` forbids files above n
+bytes, as a full disk would.
 """
 
 from __future__ import annotations

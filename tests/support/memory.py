@@ -1,9 +1,9 @@
 """Several partitions of the real resolver in one process: no broker, no disk, a clock that is moved by hand.
 
-A batch works as in `pipeline/runtime/task.py`: touches and mail in, one commit with state, mail and outputs out.
-Who works next, how much of what waits, how long mail takes and who crashes is up to a seed. Mail keeps the order
-of the one log that Kafka has for each destination: whatever was sent because of a mail comes after it, everywhere.
-The protocol relies on that.
+A batch works as in `pipeline/runtime/task.py`: touches and mail in, one commit with state, mail and outputs
+out. Who works next, how much of what waits, how long mail takes and who crashes is up to a seed. Mail keeps
+the order of the one log that Kafka has for each destination: whatever was sent because of a mail comes after
+it, everywhere. The protocol relies on that.
 """
 
 from __future__ import annotations
@@ -81,10 +81,14 @@ class Mail:
 
 @dataclass(slots=True)
 class Logs:
-    """What of a partition outlives its worker: committed state, history, inputs and positions."""
+    """What of a partition outlives its worker: committed state, history, inputs and positions.
+
+    `changelog`: every record of state in order, where somebody keeps it.
+    """
 
     values: Values = field(default_factory=dict)
     history: dict[bytes, bytes] = field(default_factory=dict)
+    changelog: list[tuple[bytes, bytes | None]] = field(default_factory=list)
     touches: list[tuple[int, bytes]] = field(default_factory=list)
     touches_next: int = 0
     mail: list[Mail] = field(default_factory=list)
@@ -121,19 +125,52 @@ class Partition:
 
     def __init__(self, cluster: Cluster, number: int, logs: Logs) -> None:
         self.cluster, self.number, self.logs = cluster, number, logs
-        self.store = MemoryStore(logs.values, logs.history)
+        self.store = self.open_store()
         self.outputs = Outputs(
             cluster.policy, Catalogue(()), self.store, PROFILE_KEY, cluster.publish_interval_ms
         )
         self.resolver = Resolver(cluster.policy, self.store, self.outputs, self._is_local)
         self.resolver.queue = _Bounded()
         self.definitions = cluster.make_definitions(self)
+        self.now_ms = logs.now_ms
+
+    # -- what a partition on a real disk does otherwise (tests/support/rocks.py)
+    # ---------------------------------
+
+    def open_store(self) -> Any:
+        """The nodes and the timers as they were last committed."""
         self.timers = {
             key[1:].decode(): due_ms
-            for key, value in logs.values.items()
+            for key, value in self.logs.values.items()
             if key[:1] == COMPONENT_KEY and (due_ms := armed_of(value)) != NEVER
         }
-        self.now_ms = logs.now_ms
+        return MemoryStore(self.logs.values, self.logs.history)
+
+    def knows(self, key: bytes) -> bool:
+        """Whether a touch was seen, in a committed batch or in this one."""
+        return key in self.store.history or key in self.store.seen
+
+    def timers_due(self, now_ms: int) -> list[tuple[int, str]]:
+        """Timers that fire now."""
+        return sorted((due_ms, root) for root, due_ms in self.timers.items() if due_ms <= now_ms)
+
+    def next_timer_ms(self) -> int:
+        """When the next timer fires; NEVER if there is none."""
+        return min(self.timers.values(), default=NEVER)
+
+    def commit(self, fired: list[tuple[int, str]], armed: list[tuple[int, str]]) -> None:
+        """Keep what the batch changed, and its timers."""
+        for _, root in fired:
+            self.timers[root] = NEVER
+        self.timers.update({root: due_ms for due_ms, root in armed})
+        self.store.commit(self.cluster.rng, self.cluster.chaos.forget)
+
+    def crash(self) -> Partition:
+        """The worker that takes over."""
+        return type(self)(self.cluster, self.number, self.logs)
+
+    # -- work
+    # ----------------------------------------------------------------------------------------------------
 
     def _is_local(self, key: str) -> bool:
         return partition_of(key, self.cluster.size) == self.number
@@ -149,7 +186,7 @@ class Partition:
         return bool(
             self.logs.touches_next < len(self.logs.touches)
             or self.mail_at(self.logs.mail_next)
-            or any(due_ms <= now_ms for due_ms in self.timers.values())
+            or self.next_timer_ms() <= now_ms
             or self.outputs.unpublished
             or self.definitions.waiting()
         )
@@ -179,20 +216,19 @@ class Partition:
         caught_up = touches_next == len(self.logs.touches) and not self.mail_at(mail_next)
         if caught_up:
             self._see_time(now_ms)
-        fired = [root for root, due_ms in self.timers.items() if due_ms <= self.now_ms]
-        for root in sorted(fired):
+        fired = self.timers_due(self.now_ms)
+        for _, root in fired:
             self.resolver.tick(root, self.now_ms)
         if caught_up:
             self.definitions.run_step(self.now_ms)
         at_rest = caught_up and (touches_next, mail_next) == (self.logs.touches_next, self.logs.mail_next)
         self.outputs.publish_all(self.now_ms, at_rest=at_rest)
-        armed = dict.fromkeys(fired, NEVER) | self._arm()
+        armed = self._arm()
         if crash:
-            self.cluster.partitions[self.number] = Partition(self.cluster, self.number, self.logs)
+            self.cluster.partitions[self.number] = self.crash()
             return
-        self.timers |= armed
         self.logs.touches_next, self.logs.mail_next, self.logs.now_ms = touches_next, mail_next, self.now_ms
-        self.store.commit(rng, chaos.forget)
+        self.commit(fired, armed)
         self.cluster.deliver(outbox.mail)
         self.cluster.told.extend(Told(now_ms, self.number, _frozen(item)) for item in told)
         self.cluster.refused.extend(outbox.refused)
@@ -205,16 +241,17 @@ class Partition:
         touch = decode_touch(value)
         self._see_time(at_ms)
         key = history_key(touch.identifiers[0].encode(), value[EVENT_HASH])
-        if not self.store.knows(key):
+        if not self.knows(key):
             self.store.seen[key] = pack_seen(offset, self.now_ms)
             self.resolver.touch(touch, self.now_ms)
 
-    def _arm(self) -> dict[str, int]:
-        armed = {}
+    def _arm(self) -> list[tuple[int, str]]:
+        armed = []
         for root, component in self.store.changed_components.items():
             due_ms = self.resolver.next_due(component)
             if due_ms < component.armed:
-                component.armed = armed[root] = due_ms
+                component.armed = due_ms
+                armed.append((due_ms, root))
         return armed
 
     def identifiers(self) -> dict[str, IdentifierNode]:
@@ -260,7 +297,7 @@ class Cluster:
     def __init__(
         self, policy: Policy, definitions: Iterable[Definition] = (), *, size: int = 1, seed: int = 0,
         chaos: Chaos = CALM, start_ms: int = 0, publish_interval_ms: int = 1_000,
-        make_definitions: Callable[[Partition], Any] | None = None,
+        make_definitions: Callable[[Partition], Any] | None = None, partition: type[Partition] = Partition,
     ) -> None:  # fmt: skip
         catalogue = Catalogue(definitions)
         self.make_definitions = make_definitions or (lambda partition: NoDefinitions(partition, catalogue))
@@ -271,7 +308,7 @@ class Cluster:
         self.told: list[Told] = []
         self.refused: list[str] = []
         self.down: set[int] = set()
-        self.partitions = [Partition(self, number, Logs()) for number in range(size)]
+        self.partitions = [partition(self, number, Logs()) for number in range(size)]
 
     def accept(self, touch: Touch) -> None:
         """A touch reaches `elo.touches` now."""
@@ -307,21 +344,17 @@ class Cluster:
             coming = [mail.ready_ms for one in alive for mail in one.logs.mail[one.logs.mail_next :][:1]]
             if not coming:
                 return
-            due = [due_ms for one in alive for due_ms in one.timers.values()]
-            self.now_ms = max(self.now_ms, min([*coming, *due]))
+            self.now_ms = max(self.now_ms, min([*coming, *(one.next_timer_ms() for one in alive)]))
         raise GoesInCircles("the cluster does not come to rest")
 
     def advance(self, to_ms: int) -> None:
         """Move the clock on, stopping at each timer and each arrival on the way, as workers do that are up."""
         while True:
             self.settle()
-            due = [
-                due_ms for one in self.partitions if one.number not in self.down
-                for due_ms in one.timers.values() if due_ms <= to_ms
-            ]  # fmt: skip
-            if not due:
+            due_ms = min(one.next_timer_ms() for one in self.partitions if one.number not in self.down)
+            if due_ms > to_ms:
                 break
-            self.now_ms = max(self.now_ms, min(due))
+            self.now_ms = max(self.now_ms, due_ms)
         self.now_ms = max(self.now_ms, to_ms)
         self.settle()
 

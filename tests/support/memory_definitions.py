@@ -1,4 +1,6 @@
-"""Segment definitions that change while a cluster runs: the real `Definitions` over a control and a history in memory."""
+"""Segment definitions that change while a cluster runs: the real `Definitions` over a control and a history
+in memory.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A partition's committed values in a dict, and the nodes of a batch above them: the resolver's `Nodes`.
 
-Every changed node is encoded at the end of a batch. Which decoded nodes live on is the caller's choice, so that
-both the stored form and the form in memory are exercised.
+Every changed node is encoded at the end of a batch. Which decoded nodes live on is the caller's choice, so
+that both the stored form and the form in memory are exercised.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ class MemoryStore:
         self.extra: dict[bytes, bytes | None] = {}
         self.seen: dict[bytes, bytes] = {}
 
-    # -- nodes ------------------------------------------------------------------------------------------------
+    # -- nodes
+    # ------------------------------------------------------------------------------------------------
 
     def identifier(self, identifier: str) -> IdentifierNode | None:
         """The node of an identifier, or None."""
@@ -83,7 +84,8 @@ class MemoryStore:
         for page in range(1, 0 if component.redirect else len(component.pages)):
             self.dropped[page_key(component.root, page)] = None
 
-    # -- values ------------------------------------------------------------------------------------------------
+    # -- values
+    # ------------------------------------------------------------------------------------------------
 
     def get(self, key: bytes) -> bytes | None:
         """The committed value of a key, of the state or of the history."""
@@ -99,11 +101,8 @@ class MemoryStore:
             if key.startswith(prefix) and key >= (start or prefix):
                 yield key, self.values[key]
 
-    def knows(self, key: bytes) -> bool:
-        """Whether a touch was seen, in a committed batch or in this one."""
-        return key in self.history or key in self.seen
-
-    # -- life of a batch ---------------------------------------------------------------------------------------
+    # -- life of a batch
+    # ---------------------------------------------------------------------------------------
 
     def commit(self, rng: random.Random, forget: float) -> None:
         """Encode what has changed. Each decoded node is then forgotten with probability `forget`."""

@@ -3,13 +3,13 @@
 Takes the touches that were accepted, in any order, and looks at all of them every time. Shares nothing with
 `pipeline.core` but the shape of a touch and the values of a policy. The identity rules, as documented:
 
-- A touch links its strongest identifier with each other one, and each other one of a strong type (limit 1) with
-  the weaker ones after it.
+- A touch links its strongest identifier with each other one, and each other one of a strong type (limit 1)
+  with the weaker ones after it.
 - An identifier is shared when it was seen with more than `shared_after` distinct stronger identifiers of one
   strong type. Links of a shared identifier count for nothing; it is a profile of its own.
 - Links unite in the order: rank of the stronger type, rank of the weaker type, time (the first time they were
-  seen together; where the weaker type moves, the last time, latest first), the two texts. A link that would give
-  a profile more values of a type than its limit unites nothing.
+  seen together; where the weaker type moves, the last time, latest first), the two texts. A link that would
+  give a profile more values of a type than its limit unites nothing.
 - The profile id comes from the identifier with the first touch; of several, the strongest.
 """
 
