@@ -72,6 +72,7 @@ BEHAVIOUR: Final[Mapping[str, str | int]] = MappingProxyType(
         "share.coordinator.state.topic.min.isr": 1,
         "share.coordinator.state.topic.num.partitions": 1,
         "group.initial.rebalance.delay.ms": 0,
+        "group.min.session.timeout.ms": 1_000,  # the least that `session_timeout_ms` may be
         "message.max.bytes": MESSAGE_BYTES_MAX,
         "replica.fetch.max.bytes": MESSAGE_BYTES_MAX,
         "broker.session.timeout.ms": SESSION_TIMEOUT_MS,

@@ -80,7 +80,7 @@ class Absorber:
                 see(key, capacity, fill.occurred_at, fill.event_id)
         if profile is None:
             return  # It is evaluated when the component is settled.
-        outputs, catalogue = self.outputs, self.outputs.catalogue
+        outputs, catalogue = self.outputs, self.outputs.deciding
         told = len(outputs.outbox.changes)
         for key, _, _ in fill.leaves:
             outputs.decide(component, profile, catalogue.by_leaf.get(key, ()), now_ms, Cause.BACKFILL,
@@ -108,7 +108,7 @@ class Absorber:
         now_ms: int,
     ) -> None:
         """Evaluate just the segments that the touch can have changed."""
-        outputs, catalogue = self.outputs, self.outputs.catalogue
+        outputs, catalogue = self.outputs, self.outputs.deciding
         at_ms, event_id = touch.occurred_at, touch.event_id
         if touch.consent:
             for purpose in touch.consent:

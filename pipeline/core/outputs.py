@@ -6,7 +6,7 @@ repeated or held-back decision changes nothing. It must not know how components 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from hashlib import blake2b
 from typing import Final
 
@@ -36,9 +36,16 @@ class Outputs:
         self.unpublished: dict[str, int] = {}
         self.use(catalogue)
 
-    def use(self, catalogue: Catalogue) -> None:
-        """Evaluate the segments of this catalogue from now on."""
+    def use(self, catalogue: Catalogue, pending: Collection[str] = ()) -> None:
+        """Remember leaves for all segments of this catalogue and evaluate them from now on.
+
+        `pending`: ids of segments whose leaves are being filled from the history; nobody is told of them yet.
+        """
         self.catalogue = catalogue
+        if pending:
+            segments = catalogue.segments.values()
+            catalogue = Catalogue(segment.definition for segment in segments if segment.id not in pending)
+        self.deciding = catalogue
         self.windowed = tuple(
             segment
             for segment in catalogue.segments.values()
@@ -76,7 +83,7 @@ class Outputs:
         component.window_due = NEVER
         event_id, occurred_ms = component.trigger
         for profile in profiles:
-            self.decide(component, profile, self.catalogue.segments.values(), at_ms,
+            self.decide(component, profile, self.deciding.segments.values(), at_ms,
                         Cause.MERGE if merged else Cause.EVENT, occurred_ms, event_id, now_ms)  # fmt: skip
         self.elapse(component, now_ms)
         self.changed(component, now_ms)
@@ -250,7 +257,7 @@ class Outputs:
         """The profile of a component that has just got its first touch and its only identifier."""
         profile = self._profile(component, [via], {via: facet.first_seen})
         component.profiles, component.stale, component.unsettled = [profile], False, False
-        segments = self.entered_by_type.get(via[: via.index(":")], self.catalogue.inside_when_empty)
+        segments = self.entered_by_type.get(via[: via.index(":")], self.deciding.inside_when_empty)
         if segments:
             event_id, occurred_ms = component.trigger
             self.decide(component, profile, segments, now_ms, Cause.EVENT, occurred_ms, event_id, now_ms)

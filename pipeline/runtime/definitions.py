@@ -82,7 +82,7 @@ class Definitions:
                 definition = definition_from_json(orjson.loads(value))
                 self.applied[definition.id] = definition
         self._before = (copy(self.work), self.applied)
-        resolver.outputs.use(Catalogue(self.applied.values()))
+        self._use()
 
     @property
     def next_offset(self) -> int:
@@ -122,7 +122,6 @@ class Definitions:
             del self.applied[name]
             self._store.put(DEFINITION_KEY + name.encode(), None)
         new = Catalogue(self.applied.values())
-        self._resolver.outputs.use(new)
         for key, leaf in new.leaves.items():
             known = old.leaves.get(key)
             if known is None or leaf.capacity > known.capacity:
@@ -131,16 +130,24 @@ class Definitions:
         work.fill_end = touches_next if work.fill else 0
         self._flushed = False
         self._save(work)
+        self._use()
         reach("definitions.taken")
 
     def rollback(self) -> None:
         """The batch is void: what `begin` and `step` did in it has not happened."""
         work, applied = self._before
-        self.work = copy(work)
-        if applied is not self.applied:
-            self.applied = applied
-            self._resolver.outputs.use(Catalogue(applied.values()))
+        self.work, self.applied = copy(work), applied
+        self._use()
         self.close()  # The reader of the history has moved on.
+
+    def _use(self) -> None:
+        """Evaluate what is applied, changed segments only once their leaves are filled.
+
+        A half-filled leaf would let somebody in who has bought long ago, and out again when that is read.
+        """
+        work = self.work
+        pending = work.changed if work.fill_next < work.fill_end else ()
+        self._resolver.outputs.use(Catalogue(self.applied.values()), pending)
 
     def _differs(self, definition: Definition) -> bool:
         before = self.applied.get(definition.id)
@@ -158,6 +165,8 @@ class Definitions:
         if work.fill_next < work.fill_end:
             records = await asyncio.to_thread(self._read)
             self._fill(records, now_ms)
+            if work.fill_next >= work.fill_end:
+                self._use()
         else:
             if not self._flushed:
                 await flush_all()

@@ -72,7 +72,8 @@ def run(fleet: Fleet, chaos: Chaos, seed: int) -> None:
     dump = assert_equal_to_oracle(fleet, crowd.sent)
     print(
         f"{load.count} touchpoints in {sent_s:.0f} s, {chaos.workers} workers, "
-        f"{chaos.partitions} partitions, {kills} kills ({wiped} disks wiped), idle {idle_s:.1f} s later, {len(dump)} profiles: equal"
+        f"{chaos.partitions} partitions, {kills} kills ({wiped} disks wiped), idle {idle_s:.1f} s later, "
+        f"{len(dump)} profiles: equal"
     )
 
 

@@ -8,6 +8,7 @@ import os
 import random
 from typing import Any, Final
 
+import msgspec
 import pytest
 
 from pipeline.core.outbox import Cause, MembershipChange, ProfileAlias
@@ -36,10 +37,8 @@ def one_person(rng: random.Random, count: int) -> list[Touch]:
     """Touches of one person, the first of which names all identifiers."""
     world = World(rng, people=1, mixed=0)
     touches = [world.touch(number) for number in range(count)]
-    everything = [one for values in world.owned[0].values() for one in values]
     limits = {"email": 2, "device_id": 3}
-    kept = [one for at, one in enumerate(everything)
-            if sum(o.partition(":")[0] == one.partition(":")[0] for o in everything[:at]) < limits.get(oracle.kind_of(one), 9)]  # fmt: skip
+    kept = [one for kind, values in world.owned[0].items() for one in values[: limits.get(kind)]]
     first = Touch("first", "crm", "identified", START_MS, kept)
     return [first, *(touch for touch in touches if set(touch.identifiers) <= set(kept))]
 
@@ -99,8 +98,8 @@ def separate_people(rng: random.Random, count: int) -> tuple[list[Touch], list[T
         for number in range(rng.randrange(1, 8)):
             seen = sorted(rng.sample(devices, k=min(len(devices), rng.choice([1, 1, 2]))), reverse=True)
             touch = world.touch(number)
-            visits.append(Touch(f"p{person}.{number}", "web", touch.type, touch.occurred_at, seen, touch.traits,
-                                touch.properties, touch.consent))  # fmt: skip
+            event_id = f"p{person}.{number}"
+            visits.append(msgspec.structs.replace(touch, event_id=event_id, identifiers=seen))
         known = [f"user_id:p{person}", f"email:p{person}@example.com"][rng.randrange(2) :]
         everything = [*known, *sorted(devices, reverse=True)]
         logins.append(Touch(f"p{person}.login", "app", "identified", START_MS + 9 * HOUR_MS, everything))

@@ -78,7 +78,8 @@ class World:
             for name, values in (
                 ("city", [*CITIES, None]), ("plan", ["free", "pro", 1, 1.0, True]),
                 ("likes", [["hats", "books"], "books", ["running shoes"]]), ("shop", ["A", "B", "C"]),
-                ("born", ["1990-01-31", None]), ("address", [[1], [1.0], {"a": 1, "b": [2]}, {"b": [2], "a": 1}]),
+                ("born", ["1990-01-31", None]),
+                ("address", [[1], [1.0], {"a": 1, "b": [2]}, {"b": [2], "a": 1}]),
             )
             if rng.random() < 0.15
         }  # fmt: skip

@@ -87,7 +87,7 @@ def check_structure(cluster: Cluster) -> None:
 
 
 def check_outputs(cluster: Cluster) -> None:
-    """Sequences without gaps, nothing told twice, aliases that lead to somebody, replay equal to the state."""
+    """Sequences without gaps, nothing told twice, aliases that lead to somebody, a replay like the state."""
     check_sequences(cluster)
     check_aliases(cluster)
     assert replay(cluster) == members_of(cluster)

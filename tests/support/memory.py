@@ -348,7 +348,7 @@ class Cluster:
         raise GoesInCircles("the cluster does not come to rest")
 
     def advance(self, to_ms: int) -> None:
-        """Move the clock on, stopping at each timer and each arrival on the way, as workers do that are up."""
+        """Move the clock on, stopping at each timer and each arrival on the way, like workers that are up."""
         while True:
             self.settle()
             due_ms = min(one.next_timer_ms() for one in self.partitions if one.number not in self.down)

@@ -59,7 +59,8 @@ class MemoryDefinitions(runtime.Definitions):
     def __init__(self, control: MemoryControl, partition: Partition) -> None:
         self._logs = partition.logs
         store: Any = partition.store
-        super().__init__(control, None, "", partition.number, store, partition.resolver)  # type: ignore[arg-type]
+        settings: Any = None
+        super().__init__(control, settings, "", partition.number, store, partition.resolver)
 
     def _read(self) -> list[Any]:
         work = self.work

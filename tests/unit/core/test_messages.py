@@ -1,0 +1,80 @@
+"""Mail between partitions: pinned bytes, decoding as the inverse, and a version that is not known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from pipeline.core import messages
+from pipeline.core.errors import InvariantViolation
+from pipeline.core.messages import (
+    TO_IDENTIFIER,
+    Absorb,
+    Claim,
+    Close,
+    Fill,
+    Forget,
+    Join,
+    Linked,
+    Locate,
+    Merge,
+    Message,
+    Repoint,
+    Retouch,
+    decode_message,
+    encode_message,
+)
+from pipeline.core.touch import Touch
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "mail_v1.json"
+TOUCH = Touch(
+    "e1", "web", "page_viewed", 1_790_000_000_000, ["user_id:u1", "anonymous_id:a1"], '{"city":"Madrid"}'
+)
+NOTHING = msgspec.Raw(b"\xc0")
+MAIL: dict[str, Message] = {
+    "absorb": Absorb("user_id:u1", TOUCH, [("page_viewed", 3)]),
+    "absorb, after a dead end": Absorb("user_id:u1", TOUCH, [], "user_id:u0"),
+    "claim": Claim("user_id:u1", "user_id:u1", True),
+    "linked": Linked("user_id:u1", "anonymous_id:a1", "shared"),
+    "join": Join("user_id:u1", "anonymous_id:a1", "user_id:u1"),
+    "merge": Merge("anonymous_id:a1", "anonymous_id:a1", "user_id:u1", True, [("anonymous_id:a1", NOTHING)]),
+    "merge, full": Merge(
+        "device_id:d1", "email:e", "user_id:u1", False, [("device_id:d1", NOTHING)], ["device_id:d2"],
+        {"email:x": "shared"}, ["anonymous_id:a2"],
+        {"0" * 32: ("device_id:d1", "", {"everybody": [True, 1, 2, 3]})},
+        ("e1", 1_790_000_000_000), 1_790_000_000_100,
+    ),
+    "repoint": Repoint("user_id:u1"),
+    "close": Close(),
+    "locate": Locate("anonymous_id:a1"),
+    "forget": Forget("anonymous_id:a1"),
+    "retouch": Retouch("user_id:u1", TOUCH, [("page_viewed", 3)]),
+    "fill": Fill("user_id:u1", "e1", 1_790_000_000_000, [("page_viewed", 3, True)]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list(MAIL))
+def test_the_bytes_are_those_of_the_golden_file_and_are_read_back(name: str) -> None:
+    value = encode_message(MAIL[name])
+    assert value.hex() == json.loads(GOLDEN.read_text("utf-8"))[name]
+    assert decode_message(value) == MAIL[name]
+
+
+def test_every_kind_of_message_is_pinned() -> None:
+    kinds = {
+        kind
+        for kind in vars(messages).values()
+        if isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+    }
+    assert {type(message) for message in MAIL.values()} == kinds - {Touch}
+    assert set(json.loads(GOLDEN.read_text("utf-8"))) == set(MAIL)
+    assert set(TO_IDENTIFIER) <= kinds
+
+
+@pytest.mark.parametrize("value", [b"", b"\x02\x91\x01", b"\x00"])
+def test_mail_of_an_unknown_version_stops_the_worker(value: bytes) -> None:
+    with pytest.raises(InvariantViolation, match="mail of an unknown version"):
+        decode_message(value)
