@@ -72,15 +72,6 @@ def play(seed: int) -> None:
     check_outputs(cluster)
 
 
-@pytest.mark.parametrize("seed", range(SEEDS))
-def test_the_first_population_of_a_segment_is_told_once_and_never_taken_back(
-    seed: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(runtime, "FILL_STEP", 3)
-    monkeypatch.setattr(runtime, "SCAN_STEP", 2)
-    populate(seed)
-
-
 def populate(seed: int) -> None:
     rng = random.Random(seed)
     touches, control = random_touches(rng, 30), MemoryControl()

@@ -140,7 +140,7 @@ class Partition:
     def open_store(self) -> Any:
         """The nodes and the timers as they were last committed."""
         self.timers = {
-            key[1:].decode(): due_ms
+            (due_ms, key[1:].decode())
             for key, value in self.logs.values.items()
             if key[:1] == COMPONENT_KEY and (due_ms := armed_of(value)) != NEVER
         }
@@ -152,17 +152,16 @@ class Partition:
 
     def timers_due(self, now_ms: int) -> list[tuple[int, str]]:
         """Timers that fire now."""
-        return sorted((due_ms, root) for root, due_ms in self.timers.items() if due_ms <= now_ms)
+        return sorted(timer for timer in self.timers if timer[0] <= now_ms)
 
     def next_timer_ms(self) -> int:
         """When the next timer fires; NEVER if there is none."""
-        return min(self.timers.values(), default=NEVER)
+        return min(self.timers, default=(NEVER, ""))[0]
 
     def commit(self, fired: list[tuple[int, str]], armed: list[tuple[int, str]]) -> None:
         """Keep what the batch changed, and its timers."""
-        for _, root in fired:
-            self.timers[root] = NEVER
-        self.timers.update({root: due_ms for due_ms, root in armed})
+        self.timers.difference_update(fired)
+        self.timers.update(armed)
         self.store.commit(self.cluster.rng, self.cluster.chaos.forget)
 
     def crash(self) -> Partition:
