@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.runtime import definitions as runtime
 from tests.support.histories import policy_of, random_touches, shuffled_with_repetitions
-from tests.support.laws import changes_of, check_outputs, check_profiles, check_structure
+from tests.support.laws import check_outputs, check_profiles, check_structure
 from tests.support.memory import Chaos, Cluster
 from tests.support.memory_definitions import MemoryControl, MemoryDefinitions
 from tests.support.segment_cases import HOUR_MS, START_MS, random_definition
@@ -70,24 +70,3 @@ def play(seed: int) -> None:
     check_structure(cluster)
     check_profiles(cluster, touches, list(wanted.values()))
     check_outputs(cluster)
-
-
-def populate(seed: int) -> None:
-    rng = random.Random(seed)
-    touches, control = random_touches(rng, 30), MemoryControl()
-    cluster = Cluster(
-        policy_of(), seed=seed, size=rng.choice([1, 2, 5]), start_ms=START_MS + 10 * HOUR_MS,
-        chaos=Chaos(batch_max=3, crash=rng.choice([0, 0.2]), delay_ms=rng.choice([0, 20])),
-        make_definitions=lambda partition: MemoryDefinitions(control, partition),
-    )  # fmt: skip
-    for touch in touches:
-        cluster.accept(touch)
-    cluster.settle()
-    definitions = [random_definition(rng, number) for number in range(3)]
-    for definition in definitions:
-        control.apply(definition)
-    cluster.settle()
-    check_profiles(cluster, touches, definitions)
-    told = [(one.profile_id, one.segment_id) for one in changes_of(cluster)]
-    assert len(told) == len(set(told))
-    assert all(one.backfill for one in changes_of(cluster))
