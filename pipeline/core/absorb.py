@@ -159,7 +159,7 @@ class Absorber:
 
     def _claim_for(self, component: Component, other: str, partner: str, now_ms: int) -> None:
         if not component.claims:
-            component.hold_until = now_ms + self.policy.link_wait_ms
+            self.outputs.hold(component, now_ms)
         component.add_identifier(other)
         component.add_claim(other)
         component.unsettled = True

@@ -33,6 +33,8 @@ class Outputs:
         self.profile_key = profile_key
         self.publish_interval_ms = publish_interval_ms
         self.outbox = Outbox()
+        self.present_ms = 0
+        """Wall clock at which the batch is worked off; `now_ms`, the stream's time, is behind it in a lag."""
         self.unpublished: dict[str, int] = {}
         self.use(catalogue)
 
@@ -55,6 +57,13 @@ class Outputs:
             kind: tuple({segment.id: segment for segment in (*catalogue.inside_when_empty, *asking)}.values())
             for kind, asking in catalogue.by_identifier_type.items()
         }
+
+    def hold(self, component: Component, now_ms: int) -> None:
+        """Put outputs off until the claims that are about to be made are answered.
+
+        The wait counts from the present: no answer comes before the question was sent, however old the touch.
+        """
+        component.hold_until = max(now_ms, self.present_ms) + self.policy.link_wait_ms
 
     def profiles(self, component: Component) -> list[Profile]:
         """The profiles of a component, evaluated again if its evidence has changed."""

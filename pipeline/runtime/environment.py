@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rocksdict import Cache
 
@@ -20,7 +21,8 @@ from .control import Control
 class Environment:
     """Settings, threads, caches; the callables are the transport's: topic, partition, offset or state.
 
-    `nodes_bytes`: memory for the decoded nodes of one partition.
+    `nodes_bytes`: memory for the decoded nodes of one partition. `membership`: what a transaction shows of
+    this member of the group, None while it is none. `wake`: somebody has work for the processor.
     """
 
     settings: Settings
@@ -32,10 +34,14 @@ class Environment:
     control: Control
     nodes_bytes: int
     at_end: Callable[[str, int, int], bool]
+    has_read: Callable[[str, int, int, int], bool]
+    membership: Callable[[], Any]
     begin: Callable[[str, int, int], None]
     rewind: Callable[[str, int, int], int]
     pause: Callable[[str, int, bool], None]
     data_dir: Path
+    transactional_id: str
+    wake: Callable[[], None]
 
 
 def wall_ms() -> int:

@@ -38,12 +38,9 @@ class Measures:
 
     def committed(self, outbox: Outbox, duplicates: int, now_ms: int) -> None:
         """A batch is committed at wall clock `now_ms`."""
-        metrics.TRANSACTIONS.labels("committed").inc()
         metrics.APPLIED.inc(outbox.touches)
         if duplicates:
             metrics.DUPLICATES.inc(duplicates)
-        for _, message in outbox.mail:
-            metrics.MAIL.labels(type(message).__name__.lower()).inc()
         if outbox.joins:
             metrics.JOINS.inc(outbox.joins)
         for reason in outbox.refused:

@@ -1,4 +1,4 @@
-"""One batch under way: what it consumed, what it decided, and how a touch that cannot be handled is kept."""
+"""A batch under way: what it consumed, what it decided, and how a touch that cannot be handled is kept."""
 
 from __future__ import annotations
 
@@ -16,15 +16,19 @@ Rejected = tuple[bytes, bytes, list[tuple[str, str | bytes | None]]]
 
 @dataclass(slots=True)
 class Work:
-    """A batch. `size`: records in it. `fired`, `armed`: timers as (due ms, root)."""
+    """One partition's part of a batch. `size`: records in it. `fired`, `armed`: timers as (due ms, root).
+
+    `caught_up`: nothing was left behind it. `note`: what is kept beside the committed offset of touches.
+    """
 
     next_offsets: dict[str, int]
     outbox: Outbox
-    now_ms: int
     fired: list[tuple[int, str]]
     armed: list[tuple[int, str]]
     size: int
     duplicates: int = 0
+    caught_up: bool = False
+    note: str = ""
 
 
 def next_offsets(records: list[Any], before: Mapping[str, int]) -> dict[str, int]:
