@@ -12,7 +12,7 @@ Shapes, all of them plain lists so that they pack without copying:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import orjson
@@ -65,7 +65,7 @@ class Facet:
     @classmethod
     def from_list(cls, stored: list[Any]) -> Facet:
         """The facet of a stored form. Takes ownership of the lists inside."""
-        facet = cls.__new__(cls)
+        facet = _blank(cls)
         (facet.first_seen, facet.last_seen, facet.counters, facet.traits, facet.consent, facet.leaves,
          facet.links) = stored  # fmt: skip
         return facet
@@ -165,6 +165,9 @@ class Facet:
     def trait_values(self) -> dict[str, Any]:
         """Surviving values by name, sorted; a trait whose surviving value is null has been taken back."""
         return {name: cell[0] for name, cell in sorted(self.traits.items()) if cell[0] is not None}
+
+
+_blank: Final[Callable[[type[Facet]], Facet]] = Facet.__new__  # without making what is replaced at once
 
 
 def _keep_consent(consent: dict[str, Cell], purpose: str, word: Cell) -> None:

@@ -9,15 +9,16 @@ Source: docs/decisions/0005-facet-pages.md
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
 
 from .errors import InvariantViolation
 from .facet import NEVER, Facet
+from .stored import decode_live
 
-PAGE_FACETS: Final = 16
+PAGE_FACETS: int = 16  # not Final: compiled code would not see that a test has made it small
 IDENTIFIER_KEY: Final = b"i"
 COMPONENT_KEY: Final = b"c"
 PAGE_KEY: Final = b"f"
@@ -82,9 +83,12 @@ class IdentifierNode:
     @classmethod
     def decode(cls, value: bytes) -> IdentifierNode:
         """Inverse of `encode`."""
-        node = cls.__new__(cls)
+        node = _blank(cls)
         node.owner, node.shared, node.closed, node.seen = _decode(value)
         return node
+
+
+_blank: Final[Callable[[type[IdentifierNode]], IdentifierNode]] = IdentifierNode.__new__
 
 
 class Entry:
@@ -277,7 +281,7 @@ class Component:
         """Give everything up to `survivor`; the redirect is kept until `until_ms`."""
         kept = list(self.identifiers)
         armed = self.armed
-        self.__init__(self.root)  # type: ignore[misc]
+        Component.__init__(self, self.root)
         self.redirect, self.pages, self.window_due, self.armed = survivor, [kept], until_ms, armed
 
     def encode(self) -> bytes:
@@ -319,7 +323,7 @@ class Component:
             _, component.redirect, kept, component.window_due = _decode(body)
             component.pages = [kept]
             return component
-        stored = _decode_live(body)
+        stored = decode_live(body)
         component.armed = stored.armed
         pages, inert, closed, claims = stored.head
         component.pages = pages
@@ -338,22 +342,3 @@ class Component:
         component.reviewed, component.refused = stored.reviewed, stored.refused
         component.packed = dict(zip(pages[0], stored.facets, strict=True))
         return component
-
-
-class _Live(msgspec.Struct, array_like=True, gc=False):
-    kind: int
-    armed: int
-    head: tuple[list[list[str]], list[str], dict[str, str], list[str]]
-    entries: dict[str, tuple[str, str, dict[str, list[Any]]]]
-    trigger: tuple[str, int]
-    hold_until: int
-    unsettled: bool
-    window_due: int
-    publish_due: int
-    last_active: int
-    reviewed: bool
-    refused: int
-    facets: list[msgspec.Raw]
-
-
-_decode_live: Final = msgspec.msgpack.Decoder(_Live).decode

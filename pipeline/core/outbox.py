@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableSequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -80,14 +81,16 @@ class Review:
 class Outbox:
     """Effects in the order in which they were decided, and what happened, for the metrics.
 
-    `published`: (root, due ms) of the components of which snapshots were taken.
+    `published`: (root, due ms) of the components of which snapshots were taken. The outputs are not
+    declared as lists: compiled code appends to those past the methods of a subclass, with which the tests
+    keep one order of all outputs.
     """
 
     mail: list[tuple[str, Message]] = field(default_factory=list)
-    changes: list[MembershipChange] = field(default_factory=list)
-    aliases: list[ProfileAlias] = field(default_factory=list)
-    snapshots: list[Snapshot] = field(default_factory=list)
-    reviews: list[Review] = field(default_factory=list)
+    changes: MutableSequence[MembershipChange] = field(default_factory=list)
+    aliases: MutableSequence[ProfileAlias] = field(default_factory=list)
+    snapshots: MutableSequence[Snapshot] = field(default_factory=list)
+    reviews: MutableSequence[Review] = field(default_factory=list)
     published: list[tuple[str, int]] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
