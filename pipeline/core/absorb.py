@@ -5,7 +5,7 @@ It must not know how messages travel: it hands them to `send`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final
 
 import orjson
@@ -19,7 +19,7 @@ from .policy import STRONG_LIMIT, OnConflict, Policy
 from .touch import Touch
 
 EMPTY_OBJECT: Final = ("", "{}")
-Leaves = Sequence[tuple[str, int]]
+Leaves = list[tuple[str, int]]
 """Window leaves of a touch: (key, capacity)."""
 
 
@@ -51,7 +51,8 @@ class Absorber:
             self._see_links(component, facet, via, touch, now_ms)
             if component.stale or component.unsettled:
                 profile = None
-        traits: dict[str, Any] = {} if touch.traits in EMPTY_OBJECT else orjson.loads(touch.traits)
+        text = touch.traits
+        traits: dict[str, Any] = {} if text in EMPTY_OBJECT else orjson.loads(text)
         self._fold_touch(facet, touch, traits, leaves)
         if profile is not None:
             if profile.fold is not facet:

@@ -29,7 +29,7 @@ PAIR: Final = "\x1f"
 """Stands between the two ends of a link that does not start at the facet's own identifier."""
 
 Cell = list[Any]
-Capacities = Mapping[str, int]
+Capacities = dict[str, int]
 
 
 class Facet:
@@ -100,12 +100,12 @@ class Facet:
             add_instant(state, at_ms, event_id, capacity)
             state[0] -= 1
 
-    def see_consent(self, consent: Mapping[str, bool], at_ms: int) -> None:
+    def see_consent(self, consent: dict[str, bool], at_ms: int) -> None:
         """The newest word counts; of two at the same instant, the refusal."""
         for purpose, granted in consent.items():
             _keep_consent(self.consent, purpose, [granted, at_ms])
 
-    def see_traits(self, traits: Mapping[str, Any], at_ms: int, rules: Mapping[str, Survivorship]) -> None:
+    def see_traits(self, traits: dict[str, Any], at_ms: int, rules: dict[str, Survivorship]) -> None:
         """Fold the traits of one touch under the survivorship rule of each (newest by default)."""
         cells = self.traits
         for name, value in traits.items():
@@ -129,7 +129,7 @@ class Facet:
             link[1], link[4] = at_ms, event_id
         return False
 
-    def add(self, other: Facet, rules: Mapping[str, Survivorship], capacities: Capacities) -> None:
+    def add(self, other: Facet, rules: dict[str, Survivorship], capacities: Capacities) -> None:
         """Fold `other` into this facet, links apart. `other` keeps its own lists and is not changed."""
         self.first_seen = min(self.first_seen, other.first_seen)
         self.last_seen = max(self.last_seen, other.last_seen)

@@ -50,7 +50,7 @@ def within_limits(identifiers: Iterable[str], policy: Policy) -> bool:
     """Whether all of them could be one profile. The common case, decided without looking at a link."""
     counts: dict[str, int] = {}
     for identifier in identifiers:
-        kind = identifier[: identifier.index(":")]
+        kind = identifier.partition(":")[0]
         counts[kind] = counts.get(kind, 0) + 1
     return all(count <= policy.rules[kind].limit for kind, count in counts.items())
 
@@ -70,7 +70,7 @@ def group_identifiers(
     """
     parent = {identifier: identifier for identifier in identifiers}
     counts: dict[str, dict[str, int]] = {
-        identifier: {identifier[: identifier.index(":")]: 1} for identifier in identifiers
+        identifier: {identifier.partition(":")[0]: 1} for identifier in identifiers
     }
     refused: list[RefusedLink] = []
     for link in sorted(links, key=lambda link: _decision_order(link, policy)):

@@ -26,6 +26,7 @@ CLAIMANT: Final = "\x1f"
 _LIVE: Final = 0
 _REDIRECT: Final = 1
 _ARMED: Final = struct.Struct(">q")
+_pack_armed: Final = _ARMED.pack
 NONE: Final[frozenset[str]] = frozenset()
 NOTHING: Final[Mapping[str, str]] = {}
 """Shared by all components that have nothing to remember: most. Both are replaced, never changed."""
@@ -84,7 +85,8 @@ class IdentifierNode:
     def decode(cls, value: bytes) -> IdentifierNode:
         """Inverse of `encode`."""
         node = _blank(cls)
-        node.owner, node.shared, node.closed, node.seen = _decode(value)
+        stored: list[Any] = _decode(value)
+        node.owner, node.shared, node.closed, node.seen = stored
         return node
 
 
@@ -136,7 +138,7 @@ class Profile:
         self.anchor = anchor
         self.fold = fold
         self.shares_fold = False
-        self.types = {identifier[: identifier.index(":")] for identifier in identifiers}
+        self.types = {identifier.partition(":")[0] for identifier in identifiers}
         self.entry: Entry | None = None
 
 
@@ -287,14 +289,14 @@ class Component:
     def encode(self) -> bytes:
         """The stored form of the component's own record, page 0 included."""
         if self.redirect:
-            return _ARMED.pack(self.armed) + _encode(
+            return _pack_armed(self.armed) + _encode(
                 [_REDIRECT, self.redirect, self.pages[0], self.window_due]
             )
         if self.head is None:
             head = [self.pages, sorted(self.inert), self.closed, sorted(self.claims)]
             self.head = msgspec.Raw(_encode(head))
         # A component that waits for publication is found again after a crash by the instant at the front.
-        return _ARMED.pack(min(self.armed, self.publish_due)) + _encode(
+        return _pack_armed(min(self.armed, self.publish_due)) + _encode(
             [
                 _LIVE,
                 self.armed,

@@ -6,7 +6,7 @@ repeated or held-back decision changes nothing. It must not know how components 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from hashlib import blake2b
 from typing import Final
 
@@ -250,7 +250,7 @@ class Outputs:
             self._profile(component, group, firsts) for group in groups if not firsts.keys().isdisjoint(group)
         ]
 
-    def _profile(self, component: Component, group: list[str], firsts: Mapping[str, int]) -> Profile:
+    def _profile(self, component: Component, group: list[str], firsts: dict[str, int]) -> Profile:
         order_of = self.policy.order_of
         anchor = min((firsts[one], *order_of(one)) for one in group if one in firsts)
         pid = profile_id(anchor[2], self.profile_key)
@@ -266,7 +266,7 @@ class Outputs:
         """The profile of a component that has just got its first touch and its only identifier."""
         profile = self._profile(component, [via], {via: facet.first_seen})
         component.profiles, component.stale, component.unsettled = [profile], False, False
-        segments = self.entered_by_type.get(via[: via.index(":")], self.deciding.inside_when_empty)
+        segments = self.entered_by_type.get(via.partition(":")[0], self.deciding.inside_when_empty)
         if segments:
             event_id, occurred_ms = component.trigger
             self.decide(component, profile, segments, now_ms, Cause.EVENT, occurred_ms, event_id, now_ms)

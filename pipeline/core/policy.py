@@ -64,21 +64,21 @@ class Policy:
     anonymous_retention_ms: int
     link_wait_ms: int
     component_identifiers_max: int
-    rules: Mapping[str, IdentifierRule]
+    rules: dict[str, IdentifierRule]
     blocked_values: frozenset[str]
     blocked_patterns: tuple[re.Pattern[str], ...]
-    traits: Mapping[str, Survivorship] = field(default_factory=dict)
+    traits: dict[str, Survivorship] = field(default_factory=dict)
 
     def rule_of(self, identifier: str) -> IdentifierRule:
         """The rule of an identifier in its `type:value` form.
 
         Raises KeyError for a type that is not configured.
         """
-        return self.rules[identifier[: identifier.index(":")]]
+        return self.rules[identifier.partition(":")[0]]
 
     def order_of(self, identifier: str) -> tuple[int, str]:
         """Sort key of the total order of identifiers: the smallest is the strongest."""
-        return self.rules[identifier[: identifier.index(":")]].rank, identifier
+        return self.rules[identifier.partition(":")[0]].rank, identifier
 
     def ordered(self, a: str, b: str) -> tuple[str, str]:
         """(stronger, weaker) of two different identifiers."""
