@@ -157,7 +157,7 @@ class Outputs:
         for profile in self.profiles(component):
             aliases = [old for old, entry in component.entries.items() if entry.alias_of == profile.id]
             aliases.sort()
-            self.outbox.snapshots.append(Snapshot(profile.id, profile, aliases, now_ms))
+            self.outbox.publish(Snapshot(profile.id, profile, aliases, now_ms))
 
     def publish_all(self, now_ms: int, at_rest: bool) -> None:
         """Publish what is due, or everything once the partition is at rest; up to `PUBLISH_BATCH_MAX`
@@ -216,7 +216,7 @@ class Outputs:
         for pid, entry in component.entries.items():
             self._leave_all(pid, entry, Cause.TIMER, now_ms, now_ms)
             if not entry.alias_of:
-                self.outbox.snapshots.append(Snapshot(pid, None, [], now_ms))
+                self.outbox.publish(Snapshot(pid, None, [], now_ms))
 
     def refuse_full(self, component: Component, identifier: str, now_ms: int) -> bool:
         """Note that a component is full: `identifier` is not absorbed. Reviewed once per component.
@@ -228,7 +228,7 @@ class Outputs:
             return False
         component.reviewed = True
         detail = f"holds {len(component.identifiers)} identifiers and absorbs no more"
-        self.outbox.reviews.append(
+        self.outbox.ask_review(
             Review(component.root, "oversized", [component.root, identifier], detail, now_ms)
         )
         return True
@@ -297,7 +297,7 @@ class Outputs:
                 if entry.alias_of:
                     entry.alias_of = ""
                     entry.changed()
-                    self.outbox.aliases.append(ProfileAlias(pid, "", now_ms, Cause.UNMERGE, edge))
+                    self.outbox.tell_alias(ProfileAlias(pid, "", now_ms, Cause.UNMERGE, edge))
                 continue
             heir = next((one for one in profiles if entry.anchor in one.identifiers), None)
             if heir is None:
@@ -306,11 +306,11 @@ class Outputs:
                 continue  # Or the identifier is still on its way here.
             if entry.alias_of == heir.id:
                 continue
-            self.outbox.aliases.append(ProfileAlias(pid, heir.id, now_ms, Cause.MERGE, edge))
+            self.outbox.tell_alias(ProfileAlias(pid, heir.id, now_ms, Cause.MERGE, edge))
             merged = True
             if not entry.alias_of:
                 self._leave_all(pid, entry, Cause.MERGE, component.trigger[1], now_ms)
-                self.outbox.snapshots.append(Snapshot(pid, None, [], now_ms))
+                self.outbox.publish(Snapshot(pid, None, [], now_ms))
             entry.alias_of = heir.id
             entry.changed()
         return merged
@@ -319,7 +319,7 @@ class Outputs:
         """Tell that a profile is gone without an heir: what gave it its id is nobody by itself."""
         if not entry.alias_of:
             self._leave_all(pid, entry, Cause.UNMERGE, occurred_ms, now_ms)
-            self.outbox.snapshots.append(Snapshot(pid, None, [], now_ms))
+            self.outbox.publish(Snapshot(pid, None, [], now_ms))
 
     def _leave_all(self, pid: str, entry: Entry, cause: Cause, occurred_ms: int, now_ms: int) -> None:
         for segment_id, membership in entry.memberships.items():
@@ -342,7 +342,7 @@ class Outputs:
         # With the instant: a profile that was forgotten and is seen again counts from 1 anew.
         name = f"{pid} {segment_id} {sequence} {since_ms}"
         change_id = blake2b(name.encode(), digest_size=16).hexdigest()
-        self.outbox.changes.append(
+        self.outbox.tell_change(
             MembershipChange(
                 change_id,
                 pid,

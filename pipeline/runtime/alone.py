@@ -9,9 +9,12 @@ mail is worked off, for a moment.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Collection
 from typing import Final
+
+from confluent_kafka import KafkaException
 
 from .environment import Environment
 from .restore import log_ends
@@ -48,10 +51,13 @@ class Alone:
         elif now_s - self._since > DRAIN_S:
             return False
         if self._ends is None:
-            self._ends = await asyncio.get_running_loop().run_in_executor(
-                self._environment.executor, self._read_ends
-            )
+            with contextlib.suppress(KafkaException):  # The broker may be away: the next look asks again.
+                self._ends = await asyncio.get_running_loop().run_in_executor(
+                    self._environment.executor, self._read_ends
+                )
         ends = self._ends
+        if ends is None:
+            return True
         self._reached = all(task.has_mail_up_to(ends[task.partition]) for task in tasks)
         if self._reached:
             self._since = 0.0

@@ -18,7 +18,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from ..core.errors import Retryable
 from ..core.messages import Message, encode_message
-from ..core.outbox import Outbox
+from ..core.outbox import MembershipChange, Output, ProfileAlias, Snapshot
 from ..settings import Settings
 from ..topics import INTERNAL_BYTES_MAX, REJECTED_BYTES_MAX, Topics
 from ..wire.records import encode_membership_change, encode_profile_alias
@@ -130,31 +130,31 @@ class Checkpoint:
         except KafkaException as failure:
             raise _meaning(failure) from failure
 
-    def write(self, partition: int, records: Mapping[bytes, bytes | None], outbox: Outbox) -> None:
-        """Hand over what a batch changed in one partition and what it tells.
-
-        In an order that consumers may rely on: an alias comes before any change under the new id.
-        """
-        produce, topics = self._produce, self.topics
+    def write(self, partition: int, records: Mapping[bytes, bytes | None]) -> None:
+        """Hand over what a batch changed in one partition."""
+        produce, state = self._produce, self.topics.state
         last = len(records) - 1
         for index, (key, value) in enumerate(records.items()):
             if index < last:
-                produce(topics.state, value, key, partition)
+                produce(state, value, key, partition)
             else:
-                produce(topics.state, value, key, partition, on_delivery=self._changelog_delivered)
-        for alias in outbox.aliases:
-            produce(topics.merges, encode_profile_alias(alias), alias.old_profile_id.encode())
-        for change in outbox.changes:
-            value = encode_membership_change(change)
-            produce(topics.membership, value, change.profile_id.encode())
-            current = value if change.change == "entered" else None
-            produce(topics.current, current, f"{change.profile_id}|{change.segment_id}".encode())
-        for snapshot in outbox.snapshots:
-            produce(
-                topics.profiles, profile_value(snapshot, self.policy_version), snapshot.profile_id.encode()
-            )
-        for review in outbox.reviews:
-            produce(topics.review, review_value(review, self.policy_version), review.component.encode())
+                produce(state, value, key, partition, on_delivery=self._changelog_delivered)
+
+    def tell(self, told: Iterable[Output]) -> None:
+        """Hand over what consumers are told, in the order in which it was decided."""
+        produce, topics, policy_version = self._produce, self.topics, self.policy_version
+        for one in told:
+            if isinstance(one, MembershipChange):
+                value = encode_membership_change(one)
+                produce(topics.membership, value, one.profile_id.encode())
+                current = value if one.change == "entered" else None
+                produce(topics.current, current, f"{one.profile_id}|{one.segment_id}".encode())
+            elif isinstance(one, Snapshot):
+                produce(topics.profiles, profile_value(one, policy_version), one.profile_id.encode())
+            elif isinstance(one, ProfileAlias):
+                produce(topics.merges, encode_profile_alias(one), one.old_profile_id.encode())
+            else:
+                produce(topics.review, review_value(one, policy_version), one.component.encode())
 
     def send(self, mail: Iterable[tuple[str, Message]]) -> None:
         """Send messages to nodes of other workers. In the order in which they were decided: the protocol
@@ -186,7 +186,6 @@ class Checkpoint:
     def abort(self) -> None:
         """Abort the transaction; nothing of the batch becomes visible."""
         assert self._producer is not None
-        self._producer.purge()
         _insist(self._producer.abort_transaction)
         self._begin()
 

@@ -22,7 +22,8 @@ class Environment:
     """Settings, threads, caches; the callables are the transport's: topic, partition, offset or state.
 
     `nodes_bytes`: memory for the decoded nodes of one partition. `membership`: what a transaction shows of
-    this member of the group, None while it is none. `wake`: somebody has work for the processor.
+    this member of the group, None while it is none. `wake`: there is work for the processor. `reopen`: open
+    abandoned partitions again, from what is committed.
     """
 
     settings: Settings
@@ -36,12 +37,13 @@ class Environment:
     at_end: Callable[[str, int, int], bool]
     has_read: Callable[[str, int, int, int], bool]
     membership: Callable[[], Any]
-    begin: Callable[[str, int, int], None]
+    start: Callable[[str, int, int], int]
     rewind: Callable[[str, int, int], int]
     pause: Callable[[str, int, bool], None]
     data_dir: Path
     transactional_id: str
     wake: Callable[[], None]
+    reopen: Callable[[], None]
 
 
 def wall_ms() -> int:

@@ -45,7 +45,7 @@ def open_partition(env: Environment, partition: int, is_local: Callable[[str], b
     """Open partition `partition`. Raises KafkaException or Retryable when the broker does not answer."""
     settings, topics = env.settings, env.topics
     inputs = (topics.touches, topics.mail)
-    owner = last_owner(settings, topics.touches, partition)
+    owner = last_owner(settings, topics.touches, partition, env.transactional_id)
     offsets = committed_offsets(settings, inputs, partition, owner)
     reach("task.fenced")
     store, position = _open_store(env, partition)

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Final
 
 import orjson
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from ..core.errors import Retryable
 from ..settings import Settings
 from .checkpoint import OPERATION_TIMEOUT_S, TRANSACTION_TIMEOUT_MS, fence
 
 PATIENCE_S: Final = 1.0  # a commit that is under way takes milliseconds
+OPEN: Final = (KafkaError._TIMED_OUT, KafkaError.UNSTABLE_OFFSET_COMMIT)
+"""What `committed` answers while the offsets are inside an open transaction."""
 _fencing: Final = threading.Lock()
 _fenced_at: Final[dict[str, float]] = {}
 
@@ -26,13 +28,17 @@ _fenced_at: Final[dict[str, float]] = {}
 class Owner:
     """Who committed the offsets of a partition last; `transactional_id` is empty if nobody did."""
 
-    def __init__(self, settings: Settings, transactional_id: str) -> None:
+    def __init__(self, settings: Settings, transactional_id: str, is_this_worker: bool) -> None:
         self.transactional_id = transactional_id
+        self.is_this_worker = is_this_worker
         self._settings = settings
 
     def release(self) -> None:
-        """End the transaction that it has left open. Several partitions of one owner ask once."""
-        if not self.transactional_id:
+        """End the transaction that it has left open. Several partitions of one owner ask once.
+
+        This worker's own ends by itself, or when its producer is made anew.
+        """
+        if not self.transactional_id or self.is_this_worker:
             return
         asked_at = time.monotonic()
         with _fencing:
@@ -41,20 +47,19 @@ class Owner:
                 _fenced_at[self.transactional_id] = time.monotonic()
 
 
-def last_owner(settings: Settings, touches: str, partition: int) -> Owner:
-    """Read the note beside the committed offset of touches."""
+def last_owner(settings: Settings, touches: str, partition: int, transactional_id: str) -> Owner:
+    """Read the note beside the committed offset of touches. `transactional_id`: of this worker."""
     consumer = _asker(settings, "read_uncommitted")
     try:
-        entry = consumer.committed([TopicPartition(touches, partition)], timeout=OPERATION_TIMEOUT_S)[0]
+        entry = _committed(consumer, (touches,), partition, lambda: None)[0]
     finally:
         consumer.close()
-    if entry.error is not None:
-        raise KafkaException(entry.error)
     try:
         note = orjson.loads(entry.metadata or b"{}")
     except orjson.JSONDecodeError:
         note = {}
-    return Owner(settings, str(note.get("by", "")))
+    name = str(note.get("by", ""))
+    return Owner(settings, name, name == transactional_id)
 
 
 def committed_offsets(
@@ -63,26 +68,32 @@ def committed_offsets(
     """Topic → next offset to read, as the group has it; 0 where nothing was ever committed.
 
     Offsets inside an open transaction are waited for: it may still be committed.
-    Raises: Retryable when that lasts longer than a transaction may.
+    Raises: KafkaException when the broker does not tell them for longer than a transaction may last.
     """
     consumer = _asker(settings, "read_committed")
-    deadline = time.monotonic() + TRANSACTION_TIMEOUT_MS / 1000 + OPERATION_TIMEOUT_S
     try:
-        while time.monotonic() < deadline:
-            try:
-                asked = [TopicPartition(topic, partition) for topic in topics]
-                answered = consumer.committed(asked, timeout=PATIENCE_S)
-                for entry in answered:
-                    if entry.error is not None:
-                        raise KafkaException(entry.error)
-                return {entry.topic: max(entry.offset, 0) for entry in answered}
-            except KafkaException as error:
-                if error.args[0].code() not in (KafkaError._TIMED_OUT, KafkaError.UNSTABLE_OFFSET_COMMIT):
-                    raise
-            owner.release()
-        raise Retryable("the offsets of a partition stay inside an open transaction", partition=partition)
+        answered = _committed(consumer, topics, partition, owner.release)
+        return {entry.topic: max(entry.offset, 0) for entry in answered}
     finally:
         consumer.close()
+
+
+def _committed(
+    consumer: Consumer, topics: tuple[str, ...], partition: int, release: Callable[[], None]
+) -> list[TopicPartition]:
+    deadline = time.monotonic() + TRANSACTION_TIMEOUT_MS / 1000 + OPERATION_TIMEOUT_S
+    asked = [TopicPartition(topic, partition) for topic in topics]
+    while True:
+        try:
+            answered = consumer.committed(asked, timeout=PATIENCE_S)
+            for entry in answered:
+                if entry.error is not None:
+                    raise KafkaException(entry.error)
+            return answered
+        except KafkaException as failure:
+            if failure.args[0].code() not in OPEN or time.monotonic() > deadline:
+                raise
+        release()
 
 
 def _asker(settings: Settings, isolation_level: str) -> Consumer:

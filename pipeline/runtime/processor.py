@@ -13,13 +13,15 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
 
 import structlog
 from confluent_kafka import TopicPartition
 
 from ..core.errors import InvariantViolation
 from ..core.messages import Message
+from ..core.outbox import Output
 from . import metrics
 from .alone import Alone
 from .checkpoint import Checkpoint, Fenced, MustAbort, partition_of, within_limit
@@ -30,13 +32,39 @@ from .work import Rejected, Work, reject
 
 log = structlog.get_logger()
 
-ATTEMPTS_S: Final = 120.0  # a batch that the broker aborts is computed again for so long
+FAILING_S: Final = 120.0  # a batch that the broker aborts is computed again for so long
 PAUSE_S: Final = 0.05  # before another attempt, or another look at the group
 IDLE_S: Final = 1.0
 DRAIN_LOOK_S: Final = 0.01
 
 Batch = dict[Task, list[Any]]
 Works = dict[Task, Work]
+
+
+class Effects(NamedTuple):
+    """What all partitions of a batch send and tell, in the order of decision."""
+
+    mail: list[tuple[str, Message]]
+    told: list[Output]
+
+
+@dataclass(slots=True)
+class Commit:
+    """A batch whose commit is under way. `begun_at`: monotonic clock, s."""
+
+    batch: Batch
+    works: Works
+    future: asyncio.Future[None]
+    begun_at: float
+
+
+class Void(Exception):
+    """A commit has failed: its batch, and the one that was computed on top of it, have not happened."""
+
+    def __init__(self, commit: Commit, error: MustAbort) -> None:
+        super().__init__(commit, error)
+        self.commit = commit
+        self.error = error
 
 
 class Processor:
@@ -56,6 +84,8 @@ class Processor:
         self._stopping = False
         self._took_at = 0.0
         self._alone = Alone(environment)
+        self._commit: Commit | None = None
+        self._failing_since = 0.0
 
     # -- called by the worker ---------------------------------------------------------------------------
 
@@ -80,8 +110,12 @@ class Processor:
         try:
             await self._in_thread(self.checkpoint.open)
             while not self._stopping:
-                if batch := await self._take():
-                    await self._handle(batch)
+                try:
+                    if batch := await self._take():
+                        await self._handle(batch)
+                except Void as void:
+                    await self._redo(void)
+            await self._settle()
         finally:
             self.checkpoint.close()
             for task in self.tasks.values():
@@ -90,12 +124,14 @@ class Processor:
     async def _in_thread(self, work: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self.environment.executor, work, *arguments)
 
-    def _release_stopped(self) -> None:
-        for partition, task in list(self.tasks.items()):
-            if task.stopping:
-                del self.tasks[partition]
-                self._alone.end()
-                task.released.set()
+    async def _release_stopped(self) -> None:
+        stopped = [task for task in self.tasks.values() if task.stopping]
+        if stopped:
+            await self._settle()
+        for task in stopped:
+            self._alone.end()
+            del self.tasks[task.partition]
+            task.released.set()
 
     # -- taking work -----------------------------------------------------------------------------------
 
@@ -104,7 +140,7 @@ class Processor:
         settings = self.environment.settings
         while not self._stopping:
             self._work_is_there.clear()
-            self._release_stopped()
+            await self._release_stopped()
             tasks = list(self.tasks.values())
             only_mail = await self._alone.is_coming(tasks)
             waiting = sum(task.waiting(only_mail) for task in tasks)
@@ -119,6 +155,9 @@ class Processor:
             batch.update((task, []) for task in tasks if task not in batch and task.has_own_work())
             if batch:
                 return batch
+            if self._commit is not None:
+                await self._settle()
+                continue
             for task in tasks:
                 task.flusher.maybe(task.offsets)
             await self._wait(DRAIN_LOOK_S if only_mail else IDLE_S)
@@ -133,10 +172,12 @@ class Processor:
     # -- a batch ---------------------------------------------------------------------------------------
 
     async def _handle(self, batch: Batch) -> None:
-        """Compute and commit a batch; a touch that raises is isolated and rejected alone."""
+        """Compute a batch and begin its commit; a touch that raises is isolated and rejected alone.
+
+        Raises Void if the commit before fails.
+        """
         rejections: list[Rejected] = []
-        deadline = time.monotonic() + ATTEMPTS_S
-        while time.monotonic() < deadline:
+        while True:
             batch = {task: records for task, records in batch.items() if not task.stopping}
             membership = self.environment.membership()
             if not batch or self._stopping:
@@ -144,11 +185,11 @@ class Processor:
             if membership is None:  # The group will say soon who has what.
                 await asyncio.sleep(PAUSE_S)
                 continue
-            mail: list[tuple[str, Message]] = []
-            works = {task: task.begin_work(records, mail) for task, records in batch.items()}
+            effects = Effects([], [])
+            works = {task: task.begin_work(records, *effects) for task, records in batch.items()}
             try:
                 if not rejections:
-                    await self._take_in(batch, works, mail)
+                    await self._take_in(batch, works, effects)
             except InvariantViolation:
                 raise
             except Exception as error:  # noqa: BLE001 - the one place: whatever the core raises for a touch
@@ -156,75 +197,38 @@ class Processor:
                 halves = _halve(batch)
                 if len(halves) > 1:
                     for half in halves:
-                        await self._handle(half)
+                        await self._handle_surely(half)
                     return
                 rejections.append(self._reject(batch, error))
                 continue
             try:
-                await self._finish(works, mail, rejections, membership)
-                return
-            except MustAbort as error:
-                await self._start_over(works, error)
-        raise InvariantViolation("the broker aborts every transaction of this worker")
+                await self._finish(works, effects)
+            except Void as void:
+                self._rollback(works)
+                await self._redo(void)
+                continue
+            self._begin_commit(batch, works, effects, rejections, membership)
+            return
 
-    async def _take_in(self, batch: Batch, works: Works, mail: list[tuple[str, Message]]) -> None:
+    async def _take_in(self, batch: Batch, works: Works, effects: Effects) -> None:
         for task, records in batch.items():
             await task.take_in(records, works[task])
-        self._deliver(works, mail)
+        self._deliver(works, effects)
 
-    async def _finish(
-        self, works: Works, mail: list[tuple[str, Message]], rejections: list[Rejected], membership: Any
-    ) -> None:
-        """Decide the rest and commit. Raises MustAbort."""
+    async def _finish(self, works: Works, effects: Effects) -> None:
+        """Decide the rest. The batch before is committed when this returns; raises Void if it cannot be."""
+        if any(task.definitions.waiting() for task in works):
+            await self._settle()  # A step of theirs may write to the disk.
         for task, work in list(works.items()):
             await task.finish(work)
-        self._deliver(works, mail)
-        changed = {task: records for task, work in works.items()
-                   if task.has_changed(work, records := task.conclude(work))}  # fmt: skip
-        if changed or rejections:
-            started = time.monotonic()
-            reach("batch.computed")
-            reach("transaction.begun")
-            for task, records in changed.items():
-                self.checkpoint.write(task.partition, records, works[task].outbox)
-            self.checkpoint.send(mail)
-            for value, key, headers in rejections:
-                self.checkpoint.reject(value, key, headers)
-            reach("transaction.written")
-            offsets = [one for task in works for one in self._offsets(task, works[task])]
-            await within_limit(self._in_thread(self.checkpoint.commit, offsets, membership))
-            reach("transaction.committed")
-            metrics.COMMIT_SECONDS.observe(time.monotonic() - started)
-            metrics.TRANSACTIONS.labels("committed").inc()
-            if mail:
-                _count(mail)
-                self._alone.end()
+        self._deliver(works, effects)
+        await self._settle()
         for task, work in works.items():
-            task.applied(work, changed.get(task, {}))
-
-    def _offsets(self, task: Task, work: Work) -> list[TopicPartition]:
-        touches = self.environment.topics.touches
-        return [
-            TopicPartition(topic, task.partition, offset, work.note if topic == touches else "")
-            for topic, offset in work.next_offsets.items()
-        ]
+            task.conclude(work)
 
     def _rollback(self, works: Works) -> None:
         for task, work in works.items():
             task.rollback(work)
-
-    async def _start_over(self, works: Works, error: MustAbort) -> None:
-        """Nothing of the batch has happened. The producer is made anew if it was fenced."""
-        log.warning("transaction aborted, computing the batch again", error=str(error.__cause__))
-        metrics.TRANSACTIONS.labels("aborted").inc()
-        self._rollback(works)
-        try:
-            if isinstance(error, Fenced):
-                raise error
-            await within_limit(self._in_thread(self.checkpoint.abort))
-        except Fenced:
-            await within_limit(self._in_thread(self.checkpoint.open))
-        await asyncio.sleep(PAUSE_S)
 
     def _reject(self, batch: Batch, error: Exception) -> Rejected:
         """The dead letter for the only record of a batch, which raised `error`; raises it if it is mail."""
@@ -234,10 +238,103 @@ class Processor:
         log.error("a touch raised", partition=task.partition, offset=record.offset(), error=repr(error))
         return reject(record, error)
 
+    # -- its commit ------------------------------------------------------------------------------------
+
+    def _begin_commit(
+        self, batch: Batch, works: Works, effects: Effects, rejections: list[Rejected], membership: Any
+    ) -> None:
+        """Write a batch and commit it on a thread; the next one may be computed meanwhile."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._commit = Commit(batch, works, future, time.monotonic())
+        if not (rejections or any(work.changed for work in works.values())):
+            future.set_result(None)
+            return
+        reach("batch.computed")
+        reach("transaction.begun")
+        try:
+            for task, work in works.items():
+                self.checkpoint.write(task.partition, work.records)
+            self.checkpoint.tell(effects.told)
+            self.checkpoint.send(effects.mail)
+            for value, key, headers in rejections:
+                self.checkpoint.reject(value, key, headers)
+        except MustAbort as error:
+            future.set_exception(error)
+            return
+        reach("transaction.written")
+        if effects.mail:
+            _count(effects.mail)
+            self._alone.end()
+        offsets = [one for task, work in works.items() for one in self._offsets(task, work)]
+        self._commit.future = asyncio.ensure_future(
+            within_limit(self._in_thread(self.checkpoint.commit, offsets, membership))
+        )
+
+    async def _settle(self) -> None:
+        """Wait for the commit that is under way; memory follows it. Raises Void if it failed."""
+        commit, self._commit = self._commit, None
+        if commit is None:
+            return
+        try:
+            await commit.future
+        except MustAbort as error:
+            raise Void(commit, error) from error
+        self._failing_since = 0.0
+        if any(work.changed for work in commit.works.values()):
+            reach("transaction.committed")
+            metrics.COMMIT_SECONDS.observe(time.monotonic() - commit.begun_at)
+            metrics.TRANSACTIONS.labels("committed").inc()
+        for task, work in commit.works.items():
+            task.applied(work)
+
+    async def _redo(self, void: Void) -> None:
+        """Compute a batch again whose commit failed. Who has computed on top of it has rolled back."""
+        commit, error = void.commit, void.error
+        log.warning("transaction aborted, computing the batch again", error=str(error.__cause__))
+        metrics.TRANSACTIONS.labels("aborted").inc()
+        self._failing_since = self._failing_since or time.monotonic()
+        if time.monotonic() - self._failing_since > FAILING_S:
+            raise InvariantViolation("the broker aborts every transaction of this worker")
+        self._rollback(commit.works)
+        try:
+            if isinstance(error, Fenced):
+                raise error
+            await within_limit(self._in_thread(self.checkpoint.abort))
+            await asyncio.sleep(PAUSE_S)
+        except Fenced:
+            await self._abandon_all()
+        await self._handle_surely(commit.batch)
+
+    async def _handle_surely(self, batch: Batch) -> None:
+        """Compute a batch and wait until it is committed."""
+        try:
+            await self._handle(batch)
+            await self._settle()
+        except Void as void:
+            await self._redo(void)
+
+    async def _abandon_all(self) -> None:
+        """The producer was ended by somebody else, so nobody here knows whether its last transaction was
+        committed: everything is opened again from what Kafka holds.
+        """
+        for task in self.tasks.values():
+            task.abandon()
+        await self._release_stopped()
+        await within_limit(self._in_thread(self.checkpoint.open))
+        self.environment.reopen()
+
+    def _offsets(self, task: Task, work: Work) -> list[TopicPartition]:
+        touches = self.environment.topics.touches
+        return [
+            TopicPartition(topic, task.partition, offset, work.note if topic == touches else "")
+            for topic, offset in work.next_offsets.items()
+        ]
+
     # -- mail within the worker ------------------------------------------------------------------------
 
-    def _deliver(self, works: Works, mail: list[tuple[str, Message]]) -> None:
+    def _deliver(self, works: Works, effects: Effects) -> None:
         """Hand messages over within the batch, in the order in which they were sent, if that may be done."""
+        mail = effects.mail
         if not mail or not self._alone.holds(self.tasks.values()):
             return
         partitions = self.environment.partitions
@@ -248,7 +345,7 @@ class Processor:
             done += 1
             task = self.tasks[partition_of(to, partitions)]
             if task not in works:
-                works[task] = task.begin_work([], mail)
+                works[task] = task.begin_work([], *effects)
             task.receive(to, message, now_ms)
         _count(mail)
         mail.clear()

@@ -12,11 +12,13 @@ from typing import Any, Final
 
 import orjson
 import structlog
+from confluent_kafka import KafkaException
 
 from ..core.facet import NEVER
 from ..core.messages import Message, decode_message
-from ..core.outbox import Outbox
+from ..core.outbox import Outbox, Output
 from ..core.touch import EVENT_HASH, decode_touch
+from ..transport import HOPELESS
 from . import metrics
 from .checkpoint import partition_of
 from .crashpoints import reach
@@ -35,6 +37,7 @@ REST_S: Final = 0.1  # a partition without records for so long is at rest: its p
 TIMERS_BATCH_MAX: Final = 1_000
 TIMER_GRACE_MS: Final = 50  # a touch logged just before a due instant is still on its way to us
 INBOX_RECORDS_MAX: Final = 20_000
+OPENING_S: Final = 120.0
 
 
 class Task:
@@ -49,9 +52,12 @@ class Task:
         """Set by the processor when the partition is in no batch any more."""
         self.offsets: dict[str, int] = {}
         """Topic → next offset to handle, as committed."""
+        self.ahead: dict[str, int] = {}
+        """The same, with batches that are not committed yet."""
         self.now_ms = 0
         """Time of the last record handled, or of the last look when nothing was left."""
-        self.note = ""
+        self.note = self.noted = ""
+        """What is kept beside the committed offset; `noted` with batches that are not committed yet."""
         self._early: list[Stretch] = []
         self._inbox: Inbox | None = None
         self._paused = False
@@ -78,6 +84,11 @@ class Task:
         """Take no part in further batches. One that is under way is committed if the group still takes it."""
         self.stopping = True
         self.environment.wake()
+
+    def abandon(self) -> None:
+        """End at once: what is in memory may not be what was committed, so the disk must not get it."""
+        self.ready = False
+        self.stop()
 
     def lag_seconds(self) -> float:
         """Age of the last record handled, s; 0 once everything was handled."""
@@ -113,9 +124,17 @@ class Task:
         return await asyncio.get_running_loop().run_in_executor(self.environment.executor, work, *arguments)
 
     def _open(self) -> Partition:
-        """Runs on a thread."""
+        """Runs on a thread. A broker that is down may come back: it is tried again for OPENING_S."""
         env, started = self.environment, time.monotonic()
-        opened = self._opened = open_partition(env, self.partition, self._is_local)
+        while True:
+            try:
+                opened = self._opened = open_partition(env, self.partition, self._is_local)
+                break
+            except KafkaException as failure:
+                if time.monotonic() - started > OPENING_S or failure.args[0].code() in HOPELESS:
+                    raise
+                log.warning("opening a partition again", partition=self.partition, error=str(failure))
+                time.sleep(REST_S)
         members = opened.store.get(MEMBERS_KEY)
         self.measures.restored(opened.store, {} if members is None else orjson.loads(members))
         log.info("partition restored", partition=self.partition, seconds=round(time.monotonic() - started, 2))
@@ -124,7 +143,8 @@ class Task:
     def _use(self, opened: Partition, changelog_next: Callable[[], int]) -> None:
         settings, topics = self.environment.settings, self.environment.topics
         self.store, self.outputs, self.resolver = opened.store, opened.outputs, opened.resolver
-        self.definitions, self.offsets = opened.definitions, opened.offsets
+        self.definitions = opened.definitions
+        self.offsets = self.ahead = opened.offsets
         self.flusher = Flusher(opened, self.partition, topics.touches, settings.flush_interval_ms,
                                self._in_thread, self.measures, changelog_next)  # fmt: skip
 
@@ -132,7 +152,7 @@ class Task:
         env = self.environment
         self._inbox = Inbox(self.offsets)
         for topic, offset in self.offsets.items():
-            env.begin(topic, self.partition, offset)
+            self._inbox.epochs[topic] = env.start(topic, self.partition, offset)
         early, self._early = self._early, []
         for batch in early:
             self.offer(batch)
@@ -189,7 +209,7 @@ class Task:
 
     def has_own_work(self) -> bool:
         """Whether something is to be done although there is no record to handle."""
-        if not self.note:
+        if not self.noted:
             return True  # The group is to know who has the partition now.
         if not self._caught_up():
             return False
@@ -210,19 +230,29 @@ class Task:
 
     # -- a batch ---------------------------------------------------------------------------------------
 
-    def begin_work(self, records: list[Any], mail: list[tuple[str, Message]]) -> Work:
-        """Begin the partition's part of a batch. `mail`: where its messages to other partitions go."""
-        outbox = self.outputs.outbox = Outbox(mail=mail)
+    def begin_work(self, records: list[Any], mail: list[tuple[str, Message]], told: list[Output]) -> Work:
+        """Begin the partition's part of a batch. `mail` and `told` take the effects of all partitions."""
+        self.store.begin()
+        outbox = self.outputs.outbox = Outbox(mail=mail, told=told)
         self.outputs.present_ms = wall_ms()
-        self.definitions.begin(self.offsets[self.environment.topics.touches])
-        return Work(next_offsets(records, self.offsets), outbox, [], [], len(records))
+        before = self.definitions.begin(self.ahead[self.environment.topics.touches])
+        offsets = next_offsets(records, self.ahead)
+        return Work(offsets, outbox, [], [], len(records), before, self.measures.ahead)
 
     def rollback(self, work: Work) -> None:
-        """The batch is void: nothing of it may stay in memory, neither nodes nor messages nor definitions."""
-        self.store.rollback()
+        """The batch is void: nothing of it may stay in memory, neither nodes nor messages nor definitions.
+
+        What was staged last goes with it if it is this one.
+        """
+        if self.ahead is work.next_offsets:
+            self.store.discard()
+            self.ahead, self.noted = self.offsets, self.note
+        else:
+            self.store.rollback()
         self.resolver.queue.clear()
         self.outputs.unpublished.update(work.outbox.published)
-        self.definitions.rollback()
+        self.definitions.rollback(work.before)
+        self.measures.ahead = work.members_before
         for due_ms, root in work.fired:
             self.store.timers.add(due_ms, root)
 
@@ -246,20 +276,24 @@ class Task:
         if work.caught_up:
             await self.definitions.step(self.now_ms, lambda: self.flusher.all(self.offsets))
 
-    def conclude(self, work: Work) -> dict[bytes, bytes | None]:
-        """Profiles to publish, timers to set; then nothing more is decided. Returns the changelog records."""
+    def conclude(self, work: Work) -> None:
+        """Profiles to publish, timers to set; then nothing more is decided, and the next batch may begin.
+
+        The batch before must have been applied.
+        """
         self.outputs.publish_all(self.now_ms, at_rest=work.caught_up and not work.size)
         self._arm(work)
         if work.outbox.changes:
-            self.store.put(MEMBERS_KEY, orjson.dumps(self.measures.members_after(work.outbox)))
-        work.note = self._make_note()
-        return self.store.encode()
-
-    def has_changed(self, work: Work, records: dict[bytes, bytes | None]) -> bool:
-        """Whether there is anything to commit."""
-        return bool(
-            records or work.next_offsets != self.offsets or work.note != self.note or work.outbox.snapshots
+            work.members = self.measures.count_members(work.outbox)
+            self.store.put(MEMBERS_KEY, orjson.dumps(work.members))
+        work.note, work.records = self._make_note(), self.store.stage()
+        work.changed = bool(
+            work.records
+            or work.outbox.snapshots
+            or work.next_offsets != self.ahead
+            or work.note != self.noted
         )
+        self.ahead, self.noted = work.next_offsets, work.note
 
     def _handle_slice(self, records: list[Any], work: Work) -> None:
         touches = self.environment.topics.touches
@@ -309,18 +343,18 @@ class Task:
 
     # -- committed -------------------------------------------------------------------------------------
 
-    def applied(self, work: Work, records: dict[bytes, bytes | None]) -> None:
+    def applied(self, work: Work) -> None:
         """The batch is committed: memory follows."""
         self.note, self.offsets = work.note, work.next_offsets
         store = self.store
-        store.applied(records)
+        store.applied()
         for due_ms, root in work.fired:
             store.clear_timer(due_ms, root)
         for due_ms, root in work.armed:
             store.set_timer(due_ms, root)
         if work.fired:
             metrics.TIMERS.inc(len(work.fired))
-        self.measures.committed(work.outbox, work.duplicates, wall_ms())
+        self.measures.committed(work.outbox, work.duplicates, work.members, wall_ms())
         reach("batch.applied")
         self.flusher.maybe(self.offsets)
 

@@ -167,12 +167,13 @@ class Worker:
                 TP(topic, partition), offset, end
             ),
             membership=lambda: self._consumer.group_metadata(),  # noqa: PLW0108 - there is no consumer yet
-            begin=lambda topic, partition, offset: self._consumer.begin(TP(topic, partition), offset),
+            start=lambda topic, partition, offset: self._consumer.begin_at(TP(topic, partition), offset),
             rewind=lambda topic, partition, offset: self._consumer.rewind(TP(topic, partition), offset),
             pause=self._pause,
             data_dir=settings.data_dir / (settings.topic_prefix or "default"),
             transactional_id=f"{settings.group}-{worker_id}",
             wake=self._wake_processor,
+            reopen=self._reopen,
         )
 
     @property
@@ -257,9 +258,12 @@ class Worker:
     def _assigned(self, tps: set[TP]) -> None:
         for tp in sorted(tps):
             if tp.topic == self.topics.touches:
-                before = self.lives.get(tp.partition)
-                task = self.tasks[tp.partition] = Task(self.environment, tp.partition)
-                self.lives[tp.partition] = asyncio.ensure_future(self._live(task, before))
+                self._begin_life(tp.partition)
+
+    def _begin_life(self, partition: int) -> None:
+        before = self.lives.get(partition)
+        task = self.tasks[partition] = Task(self.environment, partition)
+        self.lives[partition] = asyncio.ensure_future(self._live(task, before))
 
     def _revoked(self, tps: set[TP]) -> None:
         for tp in tps:
@@ -289,6 +293,12 @@ class Worker:
             self.processor = Processor(self.environment)
             self._processing = asyncio.ensure_future(self._process(self.processor))
         return self.processor
+
+    def _reopen(self) -> None:
+        """Begin a new life of every partition that was abandoned."""
+        for partition, task in self.tasks.items():
+            if task.stopping:
+                self._begin_life(partition)
 
     async def _process(self, processor: Processor) -> None:
         try:

@@ -81,6 +81,17 @@ class Consumer(GroupMember):
             partition.start_at(offset)
         return True
 
+    def begin_at(self, tp: TP, offset: int) -> int:
+        """Start reading a partition of a held topic at `offset`, or start again there.
+
+        Returns: the epoch of the batches to come, 0 if it is the first time.
+        """
+        partition = self._partitions.get(tp)
+        if partition is not None and partition.begun:
+            return self.rewind(tp, offset)
+        self.begin(tp, offset)
+        return 0
+
     def pause(self, tp: TP) -> None:
         """Hand over no further batch of `tp`.
 
