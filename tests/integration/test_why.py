@@ -1,0 +1,134 @@
+"""`elo why`, `elo export`, `elo segments preview` on a small real deployment: one worker, two partitions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+from xml.etree import ElementTree
+
+import pytest
+
+from tests.support.deployment import Deployment, Done
+from tests.support.fleet import Fleet
+from tests.support.kafka import Kafka
+from tests.support.site import Site
+
+Elo = Callable[..., Done]
+DAY_MS: Final = 86_400_000
+
+
+@pytest.fixture(scope="module")
+def site(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Ana, who looked first and logged in later; Bea and Rui, who use one e-mail; nobody else."""
+    fleet = Fleet(
+        kafka.bootstrap, f"why{time.time_ns()}.", tmp_path_factory.mktemp("why"), profile_interval_ms=200
+    )
+    site = Site(fleet.create_topics(2))
+    site.start()
+    tell_story(site)
+    yield site
+    site.stop()
+    fleet.close()
+    fleet.delete_topics()
+
+
+@pytest.fixture
+def elo(site: Site, capsys: pytest.CaptureFixture[str]) -> Elo:
+    """Runs a command against the deployment, as a user would."""
+    return Deployment(site.fleet.bootstrap, site.fleet.prefix, capsys).elo
+
+
+def tell_story(site: Site) -> None:
+    """What everybody does. Touch n has the event id `sn`."""
+    now_ms = time.time_ns() // 1_000_000
+    shoes = {"properties": {"category": "running shoes"}}
+
+    def at(ago_ms: int, kind: str, *identifiers: str, **fields: Any) -> dict[str, Any]:
+        return {**site.touch(kind, *identifiers, **fields), "occurred_at": now_ms - ago_ms}
+
+    site.define(
+        "madrid-running-no-purchase",
+        {"all": [
+            {"trait": "city", "is": "Madrid"},
+            {"event": "product_viewed", "where": {"category": "running shoes"}, "within": "7d"},
+            {"none": [{"event": "order_completed", "within": "7d"}]},
+        ]},
+        purpose="marketing",
+    )  # fmt: skip
+    site.fleet.wait_idle()
+    site.send(at(2 * DAY_MS, "product_viewed", "anonymous_id:ana-web", **shoes))
+    site.send(at(DAY_MS + 60_000, "crm_updated", "user_id:ana", traits={"city": "Madrid"}, source="crm"))
+    site.send(at(DAY_MS, "identified", "email:ana@example.com", "anonymous_id:ana-web"))
+    site.send(
+        at(60_000, "identified", "user_id:ana", "email:ana@example.com", consent={"marketing": True}),
+        at(50_000, "page_viewed", "user_id:bea", "email:home@example.com"),
+    )
+    site.send(
+        at(40_000, "order_completed", "user_id:rui", "email:home@example.com", properties={"total": 20}),
+        at(30_000, "product_viewed", "user_id:bea", **shoes),
+    )
+    site.send(at(20_000, "crm_updated", "user_id:bea", traits={"city": "Madrid"}, source="crm"))
+
+
+def test_an_identifier_is_shown_with_its_profile_and_the_links_from_the_anchor(site: Site, elo: Elo) -> None:
+    answer = elo("why", "email: ANA@example.com", "--json").document
+    assert answer["identifier"] == "email:ana@example.com"
+    assert answer["profile_id"] == site.profile("user_id:ana")["profile_id"]
+    assert answer["anchor"] == "anonymous_id:ana-web"
+    paths = {one["identifier"]: one["path"] for one in answer["identifiers"]}
+    assert [(step["from"], step["to"], step["first_event_id"]) for step in paths["user_id:ana"]] == [
+        ("anonymous_id:ana-web", "email:ana@example.com", "s2"),
+        ("email:ana@example.com", "user_id:ana", "s3"),
+    ]
+    said = elo("why", "user_id:ana").out
+    assert said.startswith(
+        f"user_id:ana belongs to profile {answer['profile_id']} (identity policy version 1)"
+    )
+    assert "  anonymous_id:ana-web: the anchor, first seen 20" in said
+
+
+def test_two_identifiers_are_told_to_be_one_or_not_and_why(elo: Elo) -> None:
+    same = elo("why", "user_id:ana", "anonymous_id:ana-web", "--json").document
+    assert (same["one_profile"], len(same["path"]), same["refused_links"]) == (True, 2, [])
+    apart = elo("why", "user_id:bea", "user_id:rui", "--json").document
+    assert apart["one_profile"] is False
+    assert len(set(apart["profile_ids"])) == 2
+    assert [step["refused"] for step in apart["path"]] == [None, "limit_user_id"]
+    assert apart["refused_links"][0]["first_event_id"] == "s5"
+    said = elo("why", "user_id:bea", "user_id:rui").out
+    assert "user_id:bea and user_id:rui are not one profile (identity policy version 1)" in said
+    assert "with limit user_id: 2 they would be one profile" in said
+    strangers = elo("why", "user_id:ana", "user_id:rui").out
+    assert "no link that is kept leads from one to the other" in strangers
+    assert "limit user_id: 1 would keep them apart even with a link between them" in strangers
+
+
+def test_evidence_is_drawn(elo: Elo) -> None:
+    dot = elo("why", "user_id:bea", "user_id:rui", "--dot").out
+    assert dot.startswith("graph identity {")
+    assert '"user_id:rui" -- "email:home@example.com" [label="limit_user_id' in dot
+    svg = ElementTree.fromstring(elo("why", "user_id:ana", "--svg").out)
+    assert "email:ana@example.com" in {element.text for element in svg.iter()}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (
+            ("why", "email:nobody@example.com"),
+            "email:nobody@example.com belongs to nobody: it was never seen",
+        ),
+        (("why", "user_id:ana", "email:nobody@example.com"), "email:nobody@example.com belongs to nobody"),
+        (("why", "ana@example.com"), "write the identifier as type:value with one of the types user_id, cpf"),
+        (("why", "email:nobody"), "cannot identify anybody as email"),
+        (("why", "user_id:ana", "--dot", "--svg"), "--json, --dot and --svg exclude each other"),
+    ],
+)
+def test_what_cannot_be_answered_is_said_in_one_sentence(
+    elo: Elo, arguments: tuple[str, ...], sentence: str
+) -> None:
+    done = elo(*arguments)
+    assert (done.code, done.out) == (1, "")
+    assert sentence in done.err
+    assert done.err.count("\n") == 1
