@@ -8,7 +8,7 @@ from .options import fail
 
 if TYPE_CHECKING:
     from ..core.policy import Policy
-    from ..runtime.lookup import Lookup
+    from ..runtime.lookup import Found, Lookup
     from ..settings import Settings
 
 
@@ -34,3 +34,17 @@ def normalised(identifier: str, policy: Policy) -> str:
     if normal is None:
         fail(f"{value!r} cannot identify anybody as {kind}: it is blocked or not valid")
     return normal
+
+
+def find_person(lookup: Lookup, policy: Policy, name: str) -> tuple[Found, str]:
+    """The component of an identifier or a profile id, and the identifier; for a profile id, its anchor.
+
+    Raises NotFound.
+    """
+    from ..runtime.lookup import PROFILE_ID
+
+    if PROFILE_ID.fullmatch(name):
+        found, profile = lookup.by_profile(name)
+        return found, profile.anchor[2]
+    identifier = normalised(name, policy)
+    return lookup.by_identifier(identifier), identifier

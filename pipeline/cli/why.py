@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from ..core.policy import Policy
     from ..settings import Settings
 
+SEGMENT_ID: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+"""Told apart from an identifier, which has a colon, and from a profile id, which is never the second."""
 LINES_MAX: Final = 20  # refused links and sentences shown to people; --json and the pictures have all
 
 
@@ -27,32 +30,44 @@ def add_to(app: typer.Typer) -> None:
 def why(
     common: Common,
     subject: Annotated[
-        str, typer.Argument(metavar="IDENTIFIER", help="type:value, for example email:ana@example.com")
+        str,
+        typer.Argument(metavar="PROFILE", help="an identifier (type:value) or a profile id, also an old one"),
     ],
-    other: Annotated[str | None, typer.Argument(metavar="[IDENTIFIER]", help="a second identifier")] = None,
+    other: Annotated[
+        str | None,
+        typer.Argument(metavar="[IDENTIFIER|SEGMENT]", help="a second identifier, or a segment id"),
+    ] = None,
     dot: Annotated[bool, typer.Option("--dot", help="print a picture as Graphviz text")] = False,
     svg: Annotated[bool, typer.Option("--svg", help="print a picture as SVG")] = False,
     json_output: Json = False,
 ) -> None:
-    """Explain one profile, or why two identifiers are or are not one.
+    """Explain one profile, two identifiers, or a membership.
 
-    With one identifier: what its profile holds, and by which links. With two: the path between them, and what
-    would change the answer.
+    With one identifier: what its profile holds, and by which links. With two: why they are or are not one
+    profile. With a segment: why the profile is inside or outside. Each with what would change it.
     """
     if dot + svg + json_output > 1:
         fail("--json, --dot and --svg exclude each other, choose one")
-    settings = common.settings()
     picture = "dot" if dot else "svg" if svg else ""
+    settings = common.settings()
+    if other is not None and SEGMENT_ID.fullmatch(other):
+        from .why_segment import why_segment
+
+        if picture:
+            fail("--dot and --svg draw identifiers, use --json to have the conditions of a segment")
+        why_segment(settings, subject, other, json_output=json_output)
+        return
     _why_identifiers(settings, [subject] if other is None else [subject, other], picture, json_output)
 
 
 def _why_identifiers(settings: Settings, given: list[str], picture: str, json_output: bool) -> None:
     from ..core.explain import why_one, why_two
-    from .person import normalised, open_lookup
+    from .person import find_person, open_lookup
 
     policy, lookup = open_lookup(settings)
-    asked = [normalised(one, policy) for one in given]
-    found = [lookup.by_identifier(one).evidence for one in asked]
+    people = [find_person(lookup, policy, one) for one in given]
+    found = [component.evidence for component, _ in people]
+    asked = [identifier for _, identifier in people]
     answer: WhyOne | WhyTwo = why_one(found[0], asked[0], policy)
     path: tuple[Edge, ...] = ()
     if len(asked) > 1:

@@ -9,6 +9,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from pipeline.core.instant import format_instant
+from tests.support.crowd import Touchpoint
 from tests.support.deployment import Deployment, Done
 from tests.support.fleet import Fleet
 from tests.support.kafka import Kafka
@@ -44,8 +46,10 @@ def tell_story(site: Site) -> None:
     now_ms = time.time_ns() // 1_000_000
     shoes = {"properties": {"category": "running shoes"}}
 
-    def at(ago_ms: int, kind: str, *identifiers: str, **fields: Any) -> dict[str, Any]:
-        return {**site.touch(kind, *identifiers, **fields), "occurred_at": now_ms - ago_ms}
+    def at(ago_ms: int, kind: str, *identifiers: str, **fields: Any) -> Touchpoint:
+        touchpoint = site.touch(kind, *identifiers, **fields)
+        touchpoint["occurred_at"] = now_ms - ago_ms
+        return touchpoint
 
     site.define(
         "madrid-running-no-purchase",
@@ -123,6 +127,9 @@ def test_evidence_is_drawn(elo: Elo) -> None:
         (("why", "ana@example.com"), "write the identifier as type:value with one of the types user_id, cpf"),
         (("why", "email:nobody"), "cannot identify anybody as email"),
         (("why", "user_id:ana", "--dot", "--svg"), "--json, --dot and --svg exclude each other"),
+        (("why", "user_id:ana", "no-such-segment"), "there is no segment no-such-segment"),
+        (("why", "0" * 32, "madrid-running-no-purchase"), f"there is no profile {'0' * 32}"),
+        (("why", "user_id:ana", "madrid-running-no-purchase", "--svg"), "--dot and --svg draw identifiers"),
     ],
 )
 def test_what_cannot_be_answered_is_said_in_one_sentence(
@@ -132,3 +139,34 @@ def test_what_cannot_be_answered_is_said_in_one_sentence(
     assert (done.code, done.out) == (1, "")
     assert sentence in done.err
     assert done.err.count("\n") == 1
+
+
+def test_a_membership_is_explained_by_the_events_behind_it(site: Site, elo: Elo) -> None:
+    ana = site.profile("user_id:ana")
+    segment = "madrid-running-no-purchase"
+    answer = elo("why", "anonymous_id:ana-web", segment, "--json").document
+    assert (answer["profile_id"], answer["inside"], answer["told"]["inside"]) == (
+        ana["profile_id"],
+        True,
+        True,
+    )
+    assert (answer["segment_version"], answer["policy_version"], answer["told"]["sequence"]) == (1, 1, 1)
+    assert answer["purpose"]["found"]["granted"] is True
+    city, viewed, none = answer["where"]["conditions"]
+    assert (city["found"]["value"], none["holds"]) == ("Madrid", True)
+    assert [event["event_id"] for event in viewed["events"]] == ["s0"]
+    leaves_ms = site.sent[0]["occurred_at"] + 7 * DAY_MS
+    assert answer["changes_at"] == viewed["changes_at"] == format_instant(leaves_ms)
+    for name in (ana["profile_id"], *ana["aliases"]):
+        assert elo("why", name, segment, "--json").document["profile_id"] == ana["profile_id"]
+    assert ana["aliases"]
+
+    outside = elo("why", "user_id:bea", segment)
+    assert " is outside madrid-running-no-purchase (version 1) at 20" in outside.out
+    assert "no  consent marketing: never asked" in outside.out
+    assert (
+        "yes event product_viewed (category is running shoes) within 7d, at least 1: found 1" in outside.out
+    )
+    assert outside.out.endswith("consent marketing: would have to become true\n")
+    by_id = elo("why", ana["profile_id"]).out
+    assert by_id.startswith(f"anonymous_id:ana-web belongs to profile {ana['profile_id']}")
