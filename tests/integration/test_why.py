@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Final
 from xml.etree import ElementTree
 
@@ -127,6 +129,7 @@ def test_evidence_is_drawn(elo: Elo) -> None:
         (("why", "ana@example.com"), "write the identifier as type:value with one of the types user_id, cpf"),
         (("why", "email:nobody"), "cannot identify anybody as email"),
         (("why", "user_id:ana", "--dot", "--svg"), "--json, --dot and --svg exclude each other"),
+        (("export", "email:nobody@example.com"), "email:nobody@example.com belongs to nobody"),
         (("why", "user_id:ana", "no-such-segment"), "there is no segment no-such-segment"),
         (("why", "0" * 32, "madrid-running-no-purchase"), f"there is no profile {'0' * 32}"),
         (("why", "user_id:ana", "madrid-running-no-purchase", "--svg"), "--dot and --svg draw identifiers"),
@@ -170,3 +173,30 @@ def test_a_membership_is_explained_by_the_events_behind_it(site: Site, elo: Elo)
     assert outside.out.endswith("consent marketing: would have to become true\n")
     by_id = elo("why", ana["profile_id"]).out
     assert by_id.startswith(f"anonymous_id:ana-web belongs to profile {ana['profile_id']}")
+
+
+def test_everything_about_a_person_is_exported(site: Site, elo: Elo, tmp_path: Path) -> None:
+    site.send(site.sent[0])  # A repetition is on elo.touches twice, and counts once.
+    ana = site.profile("user_id:ana")
+    made = elo("export", "email:ana@example.com", "--json").document
+    assert (made["profile_id"], made["aliases"]) == (ana["profile_id"], ana["aliases"])
+    assert {(one["type"], one["value"]) for one in made["identifiers"]} == {
+        ("user_id", "ana"), ("email", "ana@example.com"), ("anonymous_id", "ana-web"),
+    }  # fmt: skip
+    assert [touch["event_id"] for touch in made["history"]] == ["s0", "s1", "s2", "s3"]
+    assert made["history"][0]["properties"] == {"category": "running shoes"}
+    assert made["traits"]["city"] == {"value": "Madrid", "at": format_instant(site.sent[1]["occurred_at"])}
+    assert made["consent"]["marketing"]["granted"] is True
+    assert made["counters"] == ana["counters"]
+    assert set(made["memberships"]) == {"madrid-running-no-purchase"}
+    assert [len(made["links"]), made["links_to_others"], made["policy_version"]] == [2, 0, 1]
+
+    file = tmp_path / "ana.json"
+    file.write_text("old and longer than nothing")
+    done = elo("export", ana["profile_id"], "-o", file)
+    assert done.out == f"profile {ana['profile_id']} with 4 touches is in {file}\n"
+    assert file.stat().st_mode & 0o777 == 0o600
+    written = json.loads(file.read_text())
+    assert {**written, "exported_at": ""} == {**made, "exported_at": ""}
+    assert elo("export", "user_id:rui").document["links_to_others"] == 1
+    assert elo("export", "user_id:ana", "-o", tmp_path).code == 1

@@ -14,6 +14,7 @@ from pipeline.core.outbox import Outbox
 from pipeline.core.outputs import Outputs
 from pipeline.core.policy import Policy, parse_policy
 from pipeline.core.segments.catalogue import Catalogue
+from pipeline.core.segments.definition import Definition
 from pipeline.core.touch import Touch
 
 from .memory import PROFILE_KEY, Cluster
@@ -33,14 +34,30 @@ def shipped_policy(**changed: dict[str, Any]) -> Policy:
 class People:
     """A few partitions, and the people that touches make on them. Touch n is `en`, n s after START_MS."""
 
-    def __init__(self, policy: Policy, touches: Iterable[str], size: int = 3) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        touches: Iterable[str] = (),
+        definitions: Iterable[Definition] = (),
+        size: int = 3,
+    ) -> None:
         """`touches`: the identifiers of each, apart by spaces, in any order."""
         self.policy = policy
-        self.cluster = Cluster(policy, size=size, start_ms=START_MS)
-        for number, identifiers in enumerate(touches):
-            ranked = sorted(identifiers.split(), key=policy.order_of)
-            self.cluster.accept(Touch(f"e{number}", "web", "page_viewed", START_MS + number * 1_000, ranked))
-            self.cluster.settle()
+        self.cluster = Cluster(policy, definitions, size=size, start_ms=START_MS)
+        self.touches: list[Touch] = []
+        for identifiers in touches:
+            self.touch(identifiers)
+
+    def touch(self, identifiers: str, kind: str = "page_viewed", **fields: Any) -> Touch:
+        """One more touch, absorbed at its own instant. `fields`: others of `Touch`."""
+        number = len(self.touches)
+        ranked = sorted(identifiers.split(), key=self.policy.order_of)
+        touch = Touch(f"e{number}", "web", kind, START_MS + number * 1_000, ranked, **fields)
+        self.touches.append(touch)
+        self.cluster.advance(touch.occurred_at)
+        self.cluster.accept(touch)
+        self.cluster.settle()
+        return touch
 
     def owned(self) -> dict[str, Component]:
         """Identifier → the live component that owns it."""
