@@ -200,3 +200,47 @@ def test_everything_about_a_person_is_exported(site: Site, elo: Elo, tmp_path: P
     assert {**written, "exported_at": ""} == {**made, "exported_at": ""}
     assert elo("export", "user_id:rui").document["links_to_others"] == 1
     assert elo("export", "user_id:ana", "-o", tmp_path).code == 1
+
+
+def test_a_preview_tells_what_applying_would_do_and_applies_nothing(
+    site: Site, elo: Elo, tmp_path: Path
+) -> None:
+    segment = "madrid-running-no-purchase"
+    shoes = {"event": "product_viewed", "where": {"category": "running shoes"}, "within": "1d"}
+    file = tmp_path / "wanted.yaml"
+    file.write_text(json.dumps([
+        {"id": segment, "purpose": "marketing", "where": {"all": [{"trait": "city", "is": "Madrid"}, shoes]}},
+        {"id": "buyers", "where": {"event": "order_completed", "where": {"total": {"gte": 20}}}},
+    ]))  # fmt: skip
+    listed = elo("segments", "list", "--json").documents
+    ana, bea, rui = (site.profile(f"user_id:{name}")["profile_id"] for name in ("ana", "bea", "rui"))
+    answer = elo("segments", "preview", file, "--json").document
+    assert (answer["profiles"], answer["history_read"]) == (3, True)
+    edited, buyers = answer["segments"]
+    assert (edited["change"], edited["today"], edited["inside"]["count"]) == ("updated", 1, 0)
+    assert (edited["leaving"], edited["entering"]["count"]) == ({"count": 1, "examples": [ana]}, 0)
+    assert (buyers["change"], buyers["today"]) == ("created", 0)
+    assert buyers["inside"] == buyers["entering"] == {"count": 1, "examples": [rui]}
+    (note,) = buyers["notes"]
+    assert note.endswith("total gte 20), at least 1: counted from the history only, which goes back 30d")
+    said = elo("segments", "preview", file).out
+    assert said.startswith("3 profiles at 20")
+    assert f"buyers: created\n  inside 1, today 0: {rui}\n  entering 1: {rui}\n  leaving 0\n" in said
+    assert elo("segments", "list", "--json").documents == listed
+    assert bea not in said
+
+    elo("segments", "apply", file)
+    site.fleet.wait_idle()
+    now = {line["profile_id"]: set(line["memberships"]) for line in site.fleet.dump()}
+    assert now == {ana: set(), bea: set(), rui: {"buyers"}}
+    after = elo("segments", "preview", file, "--json").document
+    assert (after["history_read"], [one["change"] for one in after["segments"]]) == (False, ["unchanged"] * 2)
+    assert [one["today"] for one in after["segments"]] == [0, 1]
+
+    elo("segments", "delete", "buyers")
+    gone = elo("segments", "preview", file)
+    assert (gone.code, gone.out) == (1, "")
+    assert "segment buyers was deleted and ids are never reused" in gone.err
+    assert "segment buyers was deleted, nobody is inside" in elo("why", "user_id:rui", "buyers").err
+    file.write_text("id: x\nwhere: {trait: city, iss: Madrid}\n")
+    assert elo("segments", "preview", file).err.startswith(f"elo: {file}:2:22: ")
