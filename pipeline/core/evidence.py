@@ -115,7 +115,8 @@ def evidence_of(component: Component, profiles: Iterable[Profile], policy: Polic
     awaited = frozenset(component.awaited())
     identifiers = [one for one in component.identifiers if one not in awaited]
     edges = edges_of(component, policy)
-    _, refused = group_identifiers(identifiers, [edge.link() for edge in edges], component.inert, policy)
+    links = [edge.link() for edge in edges]
+    _, refused = group_identifiers(identifiers, links, component.inert, policy)
     reasons = {(one.link.stronger, one.link.weaker): one.reason for one in refused}
     return Evidence(
         component.root,

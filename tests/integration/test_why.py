@@ -20,11 +20,12 @@ from tests.support.site import Site
 
 Elo = Callable[..., Done]
 DAY_MS: Final = 86_400_000
+DEVICES: Final = 20  # more than one page of facets
 
 
 @pytest.fixture(scope="module")
 def site(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """Ana, who looked first and logged in later; Bea and Rui, who use one e-mail; nobody else."""
+    """Ana, who looked first and logged in later; Bea and Rui with one e-mail; Eva with many devices."""
     fleet = Fleet(
         kafka.bootstrap, f"why{time.time_ns()}.", tmp_path_factory.mktemp("why"), profile_interval_ms=200
     )
@@ -74,6 +75,8 @@ def tell_story(site: Site) -> None:
         at(40_000, "order_completed", "user_id:rui", "email:home@example.com", properties={"total": 20}),
         at(30_000, "product_viewed", "user_id:bea", **shoes),
     )
+    site.send(*(at(DAY_MS, "app_opened", "user_id:eva", f"device_id:eva-{n}") for n in range(DEVICES)))
+    site.send(at(DAY_MS, "app_opened", f"device_id:eva-{DEVICES - 1}"))
     site.send(at(20_000, "crm_updated", "user_id:bea", traits={"city": "Madrid"}, source="crm"))
 
 
@@ -108,6 +111,17 @@ def test_two_identifiers_are_told_to_be_one_or_not_and_why(elo: Elo) -> None:
     strangers = elo("why", "user_id:ana", "user_id:rui").out
     assert "no link that is kept leads from one to the other" in strangers
     assert "limit user_id: 1 would keep them apart even with a link between them" in strangers
+
+
+def test_a_profile_on_several_pages_is_read_whole(elo: Elo) -> None:
+    eva = elo("why", "device_id:eva-19", "--json").document
+    assert {one["identifier"] for one in eva["identifiers"]} == {
+        "user_id:eva", *(f"device_id:eva-{n}" for n in range(DEVICES)),
+    }  # fmt: skip
+    assert all(one["path"] is not None for one in eva["identifiers"])
+    assert elo("why", "device_id:eva-0", "device_id:eva-19", "--json").document["one_profile"] is True
+    made = elo("export", "user_id:eva").document
+    assert len(made["history"]) == made["counters"]["app_opened"] == DEVICES + 1
 
 
 def test_evidence_is_drawn(elo: Elo) -> None:
@@ -213,9 +227,10 @@ def test_a_preview_tells_what_applying_would_do_and_applies_nothing(
         {"id": "buyers", "where": {"event": "order_completed", "where": {"total": {"gte": 20}}}},
     ]))  # fmt: skip
     listed = elo("segments", "list", "--json").documents
-    ana, bea, rui = (site.profile(f"user_id:{name}")["profile_id"] for name in ("ana", "bea", "rui"))
+    people = ("ana", "bea", "eva", "rui")
+    ana, bea, eva, rui = (site.profile(f"user_id:{name}")["profile_id"] for name in people)
     answer = elo("segments", "preview", file, "--json").document
-    assert (answer["profiles"], answer["history_read"]) == (3, True)
+    assert (answer["profiles"], answer["history_read"]) == (4, True)
     edited, buyers = answer["segments"]
     assert (edited["change"], edited["today"], edited["inside"]["count"]) == ("updated", 1, 0)
     assert (edited["leaving"], edited["entering"]["count"]) == ({"count": 1, "examples": [ana]}, 0)
@@ -224,7 +239,7 @@ def test_a_preview_tells_what_applying_would_do_and_applies_nothing(
     (note,) = buyers["notes"]
     assert note.endswith("total gte 20), at least 1: counted from the history only, which goes back 30d")
     said = elo("segments", "preview", file).out
-    assert said.startswith("3 profiles at 20")
+    assert said.startswith("4 profiles at 20")
     assert f"buyers: created\n  inside 1, today 0: {rui}\n  entering 1: {rui}\n  leaving 0\n" in said
     assert elo("segments", "list", "--json").documents == listed
     assert bea not in said
@@ -232,7 +247,7 @@ def test_a_preview_tells_what_applying_would_do_and_applies_nothing(
     elo("segments", "apply", file)
     site.fleet.wait_idle()
     now = {line["profile_id"]: set(line["memberships"]) for line in site.fleet.dump()}
-    assert now == {ana: set(), bea: set(), rui: {"buyers"}}
+    assert now == {ana: set(), bea: set(), eva: set(), rui: {"buyers"}}
     after = elo("segments", "preview", file, "--json").document
     assert (after["history_read"], [one["change"] for one in after["segments"]]) == (False, ["unchanged"] * 2)
     assert [one["today"] for one in after["segments"]] == [0, 1]
