@@ -22,9 +22,10 @@ ROW_PX: Final = 44
 TITLE_PX: Final = 26
 MARGIN_PX: Final = 16
 _STYLE: Final = (
-    "text{font:12px ui-monospace,monospace}.band{fill:#f4f6f8;stroke:#c9d1d9}.box{fill:#fff;stroke:#57606a}"
-    ".asked{stroke-width:3}.link{stroke:#57606a;fill:none}.path{stroke:#0969da;stroke-width:3}"
-    ".refused{stroke:#cf222e;stroke-dasharray:5 4}.reason{fill:#cf222e}.title{fill:#57606a}"
+    "svg{background:#fff}text{font:12px ui-monospace,monospace}.band{fill:#f4f6f8;stroke:#c9d1d9}"
+    ".box{fill:#fff;stroke:#57606a}.asked{stroke-width:3}.link{stroke:#57606a;fill:none}"
+    ".path{stroke:#0969da;stroke-width:3}.refused{stroke:#cf222e;stroke-dasharray:5 4}.title{fill:#57606a}"
+    ".reason{fill:#cf222e;stroke:#fff;stroke-width:4px;paint-order:stroke}"
 )
 
 
