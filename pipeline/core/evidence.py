@@ -1,0 +1,217 @@
+"""The evidence of a component as a graph: which identifiers were seen together, and which links unite them.
+
+It must not know how profiles are told or drawn; `explain.py` says in words what is found here.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from .facet import PAIR
+from .identity import Link, group_identifiers
+from .instant import format_instant
+from .node import Component, Profile
+from .policy import Policy
+
+AWAITED: Final = "awaited"
+"""Why a link does not unite yet: the claim of one of its ends is open."""
+FULL: Final = "component_full"
+OUTSIDE: Final = "outside"
+"""Why a link unites nothing: the other end lies in another component, and it is not kept why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """Two identifiers that were seen together, everything that is kept of it. Event times in ms.
+
+    `reason`: why the link does not unite their profiles; empty if it does.
+    """
+
+    stronger: str
+    weaker: str
+    first_ms: int
+    last_ms: int
+    touches: int
+    first_event: str
+    last_event: str
+    reason: str = ""
+
+    def other(self, end: str) -> str:
+        """The end that is not `end`."""
+        return self.weaker if end == self.stronger else self.stronger
+
+    def combined(self, also: Edge) -> Edge:
+        """The edge of both: two facets may have seen the same pair."""
+        first = min((self.first_ms, self.first_event), (also.first_ms, also.first_event))
+        last = max((self.last_ms, self.last_event), (also.last_ms, also.last_event))
+        return replace(self, first_ms=first[0], last_ms=last[0], touches=self.touches + also.touches,
+                       first_event=first[1], last_event=last[1])  # fmt: skip
+
+    def link(self) -> Link:
+        """What of it decides identity."""
+        return Link(self.stronger, self.weaker, self.first_ms, self.last_ms, self.first_event)
+
+    def to_json(self) -> dict[str, Any]:
+        """Both ends, times, touches and events; `refused` is the reason, None for a link that unites."""
+        return {
+            "identifiers": [self.stronger, self.weaker],
+            "first_at": format_instant(self.first_ms),
+            "last_at": format_instant(self.last_ms),
+            "touches": self.touches,
+            "first_event_id": self.first_event,
+            "last_event_id": self.last_event,
+            "refused": self.reason or None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One edge of a path, in the direction of the path."""
+
+    start: str
+    end: str
+    edge: Edge
+
+    def to_json(self) -> dict[str, Any]:
+        """As the edge, with `from` and `to` in place of its ends."""
+        body = self.edge.to_json()
+        del body["identifiers"]
+        return {"from": self.start, "to": self.end, **body}
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A component in the light of a policy: its profiles, and all its edges in a fixed order.
+
+    `profiles`: identifier → the profile that it belongs to; who was only seen beside others and is refused
+    there belongs to none. `awaited`: identifiers with an open claim.
+    """
+
+    root: str
+    identifiers: tuple[str, ...]
+    profiles: Mapping[str, Profile]
+    edges: tuple[Edge, ...]
+    inert: frozenset[str]
+    awaited: frozenset[str]
+
+    def members(self, identifier: str) -> list[str]:
+        """The identifiers of the profile that an identifier belongs to, itself at least."""
+        profile = self.profiles.get(identifier)
+        return [identifier] if profile is None else profile.identifiers
+
+    def refused_around(self, identifiers: Iterable[str]) -> list[Edge]:
+        """The refused links that touch one of these identifiers."""
+        around = set(identifiers)
+        return [
+            edge for edge in self.edges if edge.reason and (edge.stronger in around or edge.weaker in around)
+        ]
+
+
+def evidence_of(component: Component, profiles: Iterable[Profile], policy: Policy) -> Evidence:
+    """Look at a live component, all its pages loaded. `profiles`: those that the workers compute for it."""
+    awaited = frozenset(component.awaited())
+    identifiers = [one for one in component.identifiers if one not in awaited]
+    edges = edges_of(component, policy)
+    links = [edge.link() for edge in edges]
+    _, refused = group_identifiers(identifiers, links, component.inert, policy)
+    reasons = {(one.link.stronger, one.link.weaker): one.reason for one in refused}
+    return Evidence(
+        component.root,
+        tuple(sorted(component.identifiers, key=policy.order_of)),
+        {identifier: profile for profile in profiles for identifier in profile.identifiers},
+        tuple(replace(edge, reason=_reason(edge, reasons, component, awaited)) for edge in edges),
+        component.inert,
+        awaited,
+    )
+
+
+def edges_of(component: Component, policy: Policy) -> list[Edge]:
+    """Every pair that was seen together, strongest first, without a judgement."""
+    found: dict[tuple[str, str], Edge] = {}
+    for identifier in component.identifiers:
+        facet = component.facet(identifier)
+        for key, kept in () if facet is None else facet.links.items():
+            stronger, _, weaker = key.rpartition(PAIR)
+            edge = Edge(stronger or identifier, weaker, *kept)
+            ends = edge.stronger, edge.weaker
+            found[ends] = found[ends].combined(edge) if ends in found else edge
+    order_of = policy.order_of
+    return sorted(found.values(), key=lambda edge: (order_of(edge.stronger), order_of(edge.weaker)))
+
+
+def _reason(
+    edge: Edge, refused: Mapping[tuple[str, str], str], component: Component, awaited: frozenset[str]
+) -> str:
+    for end in (edge.stronger, edge.weaker):
+        if end in component.closed:
+            return FULL if component.closed[end] == "full" else component.closed[end]
+        if end in awaited:
+            return AWAITED
+        if end not in component.identifiers:
+            return OUTSIDE
+    return refused.get((edge.stronger, edge.weaker), "")
+
+
+def path_between(edges: Iterable[Edge], start: str, goal: str, *, across: bool = False) -> list[Step] | None:
+    """The shortest path of links that unite; with `across`, one with as few refused links as possible.
+
+    None if there is none. Of several, the first in the order of the edges.
+    """
+    around: dict[str, list[Edge]] = {}
+    for edge in edges:
+        if across or not edge.reason:
+            around.setdefault(edge.stronger, []).append(edge)
+            around.setdefault(edge.weaker, []).append(edge)
+    came: dict[str, Edge] = {}
+    done: set[str] = set()
+    order = 0
+    waiting: list[tuple[int, int, int, str, Edge | None]] = [(0, 0, 0, start, None)]
+    while waiting:
+        refused, length, _, here, by = heapq.heappop(waiting)
+        if here in done:
+            continue
+        done.add(here)
+        if by is not None:
+            came[here] = by
+        if here == goal:
+            return list(_steps(came, start, goal))
+        for edge in around.get(here, ()):
+            if edge.other(here) not in done:
+                order += 1
+                cost = (refused + bool(edge.reason), length + 1, order, edge.other(here), edge)
+                heapq.heappush(waiting, cost)
+    return None
+
+
+def _steps(came: Mapping[str, Edge], start: str, goal: str) -> Iterator[Step]:
+    backwards = []
+    here = goal
+    while here != start:
+        edge = came[here]
+        backwards.append(Step(edge.other(here), here, edge))
+        here = edge.other(here)
+    yield from reversed(backwards)
+
+
+def united_without(evidence: Evidence, edge: Edge, pair: tuple[str, str], policy: Policy) -> bool:
+    """Whether two identifiers would still be one profile if a link had never been seen."""
+    links = [one.link() for one in evidence.edges if one is not edge]
+    return _together(evidence, links, pair, policy)
+
+
+def united_with_limit(
+    evidence: Evidence, kind: str, limit: int, pair: tuple[str, str], policy: Policy
+) -> bool:
+    """Whether two identifiers would be one profile if the limit of a type were another."""
+    rules = {**policy.rules, kind: replace(policy.rules[kind], limit=limit)}
+    links = [one.link() for one in evidence.edges]
+    return _together(evidence, links, pair, replace(policy, rules=rules))
+
+
+def _together(evidence: Evidence, links: list[Link], pair: tuple[str, str], policy: Policy) -> bool:
+    identifiers = [one for one in evidence.identifiers if one not in evidence.awaited]
+    groups, _ = group_identifiers(identifiers, links, evidence.inert, policy)
+    return any(pair[0] in group and pair[1] in group for group in groups)
