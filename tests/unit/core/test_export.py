@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import orjson
@@ -22,7 +23,7 @@ def at(second: int) -> str:
 def policy_with_traits() -> Policy:
     policy = shipped_policy()
     rules = {"likes": Survivorship.UNION, "shop": Survivorship.MOST_FREQUENT}
-    return type(policy)(**{name: getattr(policy, name) for name in policy.__slots__} | {"traits": rules})
+    return dataclasses.replace(policy, traits=rules)
 
 
 def document(people: People, identifier: str) -> dict[str, Any]:
