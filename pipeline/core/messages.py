@@ -113,16 +113,47 @@ class Retouch(msgspec.Struct, array_like=True, tag=10, gc=False):
 class Fill(msgspec.Struct, array_like=True, tag=11, gc=False):
     """To a component: an older touch of `via`, seen again because a new definition asks about it.
 
-    `leaves`: (key, capacity, whether it must be counted).
+    `leaves`: (key, capacity, whether it must be counted). `source`: the partition that keeps the touch, which
+    is told when it has arrived; `offset`: of the definitions topic, for which change of definitions it is.
     """
 
     via: str
     event_id: str
     occurred_at: int
     leaves: list[tuple[str, int, bool]]
+    source: int = 0
+    offset: int = 0
 
 
-Message = Absorb | Claim | Linked | Join | Merge | Repoint | Close | Locate | Forget | Retouch | Fill
+class Filled(msgspec.Struct, array_like=True, tag=12, gc=False):
+    """To a partition: all fills of `partition` for definitions below `offset` of their topic have arrived."""
+
+    partition: int
+    offset: int
+
+
+class Taken(msgspec.Struct, array_like=True, tag=13, gc=False):
+    """To the partition that sent fills: so many for the change of definitions at `offset` have arrived."""
+
+    offset: int
+    count: int
+
+
+Message = (
+    Absorb
+    | Claim
+    | Linked
+    | Join
+    | Merge
+    | Repoint
+    | Close
+    | Locate
+    | Forget
+    | Retouch
+    | Fill
+    | Filled
+    | Taken
+)
 TO_IDENTIFIER: Final = (Claim, Repoint, Close, Forget, Retouch)
 
 _encode: Final = msgspec.msgpack.Encoder().encode

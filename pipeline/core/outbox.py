@@ -97,6 +97,8 @@ class Outbox:
     published: list[tuple[str, int]] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
+    taken: dict[tuple[int, int], int] = field(default_factory=dict)
+    """(partition, offset of the definitions) → how many fills of them have arrived."""
     joins: int = 0
     touches: int = 0
 

@@ -96,12 +96,14 @@ class Resolver:
         properties: dict[str, Any] = {} if text in EMPTY_OBJECT else orjson.loads(text)
         return [(leaf.key, leaf.capacity) for leaf in finder.find(properties)]
 
-    def fill(self, via: str, fill: Fill, now_ms: int) -> None:
-        """An older touch of this partition, for the leaves of a new definition."""
+    def fill(self, via: str, fill: Fill, now_ms: int) -> bool:
+        """An older touch of this partition, for leaves of a new definition. Returns whether it was sent."""
         node = self.nodes.identifier(via)
-        if node is not None and node.owner:
-            self._send(node.owner, fill)
-            self._drain(now_ms)
+        if node is None or not node.owner:
+            return False
+        self._send(node.owner, fill)
+        self._drain(now_ms)
+        return True
 
     def receive(self, to: str, message: Message, now_ms: int) -> None:
         """A message that came by mail."""
@@ -188,6 +190,8 @@ class Resolver:
             if component is not None and message.identifier in component.identifiers:
                 self._send(message.identifier, Repoint(root))
         elif isinstance(message, Fill):
+            whose = (message.source, message.offset)
+            self.outputs.outbox.taken[whose] = self.outputs.outbox.taken.get(whose, 0) + 1
             if component is not None:
                 if min(component.armed, component.window_due) <= now_ms:
                     self._elapse(component, now_ms)

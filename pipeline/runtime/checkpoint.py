@@ -11,6 +11,8 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Iterable, Mapping
+from functools import cache
+from itertools import count
 from typing import Any, Final
 from zlib import crc32
 
@@ -62,6 +64,12 @@ async def within_limit(call: Awaitable[Any]) -> None:
 def partition_of(key: str, partitions: int) -> int:
     """The partition on which a node lives: CRC-32 of its key."""
     return crc32(key.encode()) % partitions
+
+
+@cache
+def address_of(partition: int, partitions: int) -> str:
+    """A key of mail that goes to a partition itself: no node has it, for it has no type."""
+    return next(key for key in map(str, count()) if partition_of(key, partitions) == partition)
 
 
 def make_producer(settings: Settings, transactional_id: str) -> Producer:

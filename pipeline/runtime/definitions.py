@@ -2,8 +2,9 @@
 
 A change of definitions is one piece of work in bounded steps whose position is committed with the batch they
 belong to, so a crash goes on where it was. First the fill: the partition reads its own history again for
-window leaves that are new or keep more than before. Then the scan: the changed segments are evaluated for
-every component, and leaves are forgotten that no segment asks about any more.
+window leaves that are new or keep more than before. When every partition has done so, the scan: the changed
+segments are evaluated for every component, and leaves are forgotten that no segment asks about any more. A
+scan before that would tell of people whose touches another partition has not read again yet.
 
 Touches from the offset on at which the new catalogue was taken into use count live, those below it by the
 fill: each exactly once. A further change waits until the work is done.
@@ -20,15 +21,16 @@ import msgspec
 import orjson
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
-from ..core.messages import Fill
+from ..core.messages import Fill, Filled, Taken
 from ..core.node import COMPONENT_KEY, Component, component_key
-from ..core.outbox import Cause
+from ..core.outbox import Cause, Outbox
 from ..core.resolver import EMPTY_OBJECT, Resolver
 from ..core.segments.catalogue import Catalogue
 from ..core.segments.definition import Definition
 from ..core.segments.parse import definition_from_json
 from ..core.touch import EVENT_HASH, decode_touch
 from ..settings import Settings
+from .checkpoint import address_of
 from .control import Control
 from .crashpoints import reach
 from .store import DEFINITION_KEY, MEMBERS_KEY, Store, history_key, touch_offset
@@ -39,7 +41,11 @@ SCAN_STEP: Final = 500  # components evaluated per batch: about 30 ms
 
 
 class Work(msgspec.Struct):
-    """What is left to do for one change of definitions. `offset`: next offset of the definitions topic."""
+    """What is left to do for one change of definitions. `offset`: next offset of the definitions topic.
+
+    `sent`, `taken`: fills, and how many of them have arrived. `told`: up to which offset all partitions know
+    that those of this one have; `filled`: partition → up to which offset its have, as it told.
+    """
 
     offset: int = 0
     changed: list[str] = []
@@ -51,6 +57,10 @@ class Work(msgspec.Struct):
     fill_end: int = 0
     cursor: str = ""
     done: bool = True
+    sent: int = 0
+    taken: int = 0
+    told: int = 0
+    filled: dict[str, int] = {}
 
 
 State = tuple[Work, dict[str, Definition]]
@@ -65,6 +75,7 @@ class Definitions:
         settings: Settings,
         touches: str,
         partition: int,
+        partitions: int,
         store: Store,
         resolver: Resolver,
     ) -> None:
@@ -72,6 +83,7 @@ class Definitions:
         self._settings = settings
         self._touches = touches
         self._partition = partition
+        self._partitions = partitions
         self._store = store
         self._resolver = resolver
         self._consumer: Consumer | None = None
@@ -92,8 +104,35 @@ class Definitions:
         return self.work.offset
 
     def waiting(self) -> bool:
-        """Whether there is something to do."""
-        return not self.work.done or self._control.view[0] != self.work.offset
+        """Whether there is something to do, apart from waiting for other partitions."""
+        work = self.work
+        if work.done and self._control.view[0] != work.offset:
+            return True
+        if work.told < work.offset:
+            return work.fill_next < work.fill_end or work.taken >= work.sent
+        return not work.done and self._all_filled()
+
+    def _all_filled(self) -> bool:
+        """Whether every partition has sent its fills of the present change, or of a later one."""
+        filled, offset = self.work.filled, self.work.offset
+        return sum(1 for reached in filled.values() if reached >= offset) >= self._partitions
+
+    def take(self, message: Filled | Taken) -> None:
+        """News of fills, from a partition or from this one. Part of the batch under way."""
+        work = self.work
+        if isinstance(message, Filled):
+            before = work.filled.get(str(message.partition), 0)
+            work.filled = {**work.filled, str(message.partition): max(before, message.offset)}
+        elif message.offset == work.offset:
+            work.taken += message.count
+        self._save(work)
+        self._use()
+
+    def acknowledge(self, outbox: Outbox) -> None:
+        """Tell whose fills have arrived in the batch under way."""
+        for (partition, offset), count in outbox.taken.items():
+            outbox.mail.append((address_of(partition, self._partitions), Taken(offset, count)))
+        outbox.taken = {}
 
     def open_steps(self) -> int:
         """1 while a change of definitions is being worked off."""
@@ -112,7 +151,9 @@ class Definitions:
         old = self._resolver.outputs.catalogue
         changed = {name: one for name, one in wanted.items() if self._differs(one)}
         deleted = [name for name in self.applied if name not in wanted]
-        work = Work(offset=offset, changed=sorted(changed), deleted=deleted, done=not (changed or deleted))
+        kept = {"told": self.work.told, "filled": self.work.filled}
+        work = Work(offset=offset, changed=sorted(changed), deleted=deleted, done=not (changed or deleted),
+                    **kept)  # fmt: skip
         work.initial = [name for name in work.changed if name not in self.applied]
         self.applied = dict(self.applied)  # The one before may come back, see `rollback`.
         for name, definition in changed.items():
@@ -132,7 +173,7 @@ class Definitions:
         work.drop = [key for key in old.leaves if key not in new.leaves]
         work.fill_end = touches_next if work.fill else 0
         if not work.fill_end and not self._store.has_components():
-            work = Work(offset=offset)  # Nobody to be evaluated.
+            work = Work(offset=offset, **kept)  # Nobody to be evaluated.
         self._flushed = False
         self._save(work)
         self._use()
@@ -151,8 +192,7 @@ class Definitions:
 
         A half-filled leaf would let somebody in who has bought long ago, and out again when that is read.
         """
-        work = self.work
-        pending = work.changed if work.fill_next < work.fill_end else ()
+        pending = () if self.work.done or self._all_filled() else self.work.changed
         self._resolver.outputs.use(Catalogue(self.applied.values()), pending)
 
     def _differs(self, definition: Definition) -> bool:
@@ -166,13 +206,16 @@ class Definitions:
     async def step(self, now_ms: int, flush_all: Callable[[], Awaitable[None]]) -> None:
         """Do one step of the work, as part of the batch under way."""
         work = self.work
-        if work.done:
+        if not self.waiting():
             return
         if work.fill_next < work.fill_end:
             records = await asyncio.to_thread(self._read)
             self._fill(records, now_ms)
-            if work.fill_next >= work.fill_end:
-                self._use()
+        elif work.told < work.offset:
+            work.told = work.offset
+            for number in range(self._partitions):
+                message = Filled(self._partition, work.offset)
+                self._resolver.outputs.outbox.mail.append((address_of(number, self._partitions), message))
         else:
             if not self._flushed:
                 await flush_all()
@@ -226,8 +269,9 @@ class Definitions:
                 continue
             seen = self._store.get(history_key(record.key(), record.value()[EVENT_HASH]))
             if seen is not None and touch_offset(seen) == record.offset():  # Not a repetition of another one.
-                fill = Fill(touch.identifiers[0], touch.event_id, touch.occurred_at, leaves)
-                self._resolver.fill(touch.identifiers[0], fill, now_ms)
+                fill = Fill(touch.identifiers[0], touch.event_id, touch.occurred_at, leaves, self._partition,
+                            self.work.offset)  # fmt: skip
+                self.work.sent += self._resolver.fill(touch.identifiers[0], fill, now_ms)
 
     # -- scan ------------------------------------------------------------------------------------------------
 

@@ -57,7 +57,9 @@ def open_partition(env: Environment, partition: int, is_local: Callable[[str], b
         key = settings.profile_key.get_secret_value().encode()
         outputs = Outputs(env.policy, Catalogue(()), store, key, settings.profile_interval_ms)
         resolver = Resolver(env.policy, store, outputs, is_local)
-        definitions = Definitions(env.control, settings, topics.touches, partition, store, resolver)
+        definitions = Definitions(
+            env.control, settings, topics.touches, partition, env.partitions, store, resolver
+        )
         store.extend_timers(now_ms)
     except BaseException:
         store.close()

@@ -222,6 +222,9 @@ class Processor:
         for task, work in list(works.items()):
             await task.finish(work)
         self._deliver(works, effects)
+        for task, work in works.items():
+            task.acknowledge(work)
+        self._deliver(works, effects)
         await self._settle()
         for task, work in works.items():
             task.conclude(work)

@@ -15,7 +15,7 @@ import structlog
 from confluent_kafka import KafkaException
 
 from ..core.facet import NEVER
-from ..core.messages import Message, decode_message
+from ..core.messages import Filled, Message, Taken, decode_message
 from ..core.outbox import Outbox, Output
 from ..core.touch import EVENT_HASH, decode_touch
 from ..transport import HOPELESS
@@ -266,7 +266,13 @@ class Task:
     def receive(self, to: str, message: Message, now_ms: int) -> None:
         """A message from another partition of this worker, as part of the batch under way."""
         self.now_ms = max(self.now_ms, now_ms)
-        self.resolver.receive(to, message, self.now_ms)
+        self._receive(to, message)
+
+    def _receive(self, to: str, message: Message) -> None:
+        if isinstance(message, Filled | Taken):
+            self.definitions.take(message)
+        else:
+            self.resolver.receive(to, message, self.now_ms)
 
     async def finish(self, work: Work) -> None:
         """Timers and definitions. What raises here is nobody's record: it ends the worker."""
@@ -275,6 +281,11 @@ class Task:
         self._fire_timers(self.now_ms, work)
         if work.caught_up:
             await self.definitions.step(self.now_ms, lambda: self.flusher.all(self.offsets))
+
+    def acknowledge(self, work: Work) -> None:
+        """Answer what asks for an answer from the partition itself."""
+        if work.outbox.taken:
+            self.definitions.acknowledge(work.outbox)
 
     def conclude(self, work: Work) -> None:
         """Profiles to publish, timers to set; then nothing more is decided, and the next batch may begin.
@@ -314,7 +325,7 @@ class Task:
             else:
                 self.now_ms = now_ms
             if record.topic() != touches:
-                resolver.receive(record.key().decode(), decode_message(record.value()), now_ms)
+                self._receive(record.key().decode(), decode_message(record.value()))
                 continue
             offset = record.offset()
             key = keys[offset]

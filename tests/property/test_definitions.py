@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pytest
 
+from pipeline.core.outbox import Cause, MembershipChange
 from pipeline.runtime import definitions as runtime
 from tests.support.histories import policy_of, random_touches, shuffled_with_repetitions
 from tests.support.laws import check_outputs, check_profiles, check_structure
@@ -60,7 +61,9 @@ def play(seed: int) -> None:
     )  # fmt: skip
     for number, touch in enumerate(shuffled_with_repetitions(rng, touches)):
         cluster.accept(touch)
-        if rng.random() < 0.4 and not any(one.definitions.waiting() for one in cluster.partitions):
+        if rng.random() < 0.4 and not any(
+            one.definitions.waiting() or one.definitions.open_steps() for one in cluster.partitions
+        ):
             change_definitions(control, wanted, rng, number)
         cluster.run(rng.randrange(6))
         if rng.random() < 0.2:
@@ -69,4 +72,39 @@ def play(seed: int) -> None:
     cluster.advance(cluster.now_ms + 2_000)
     check_structure(cluster)
     check_profiles(cluster, touches, list(wanted.values()))
+    check_outputs(cluster)
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_the_first_population_of_a_segment_is_told_once_and_never_taken_back(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "FILL_STEP", 3)
+    monkeypatch.setattr(runtime, "SCAN_STEP", 2)
+    populate(seed)
+
+
+def populate(seed: int) -> None:
+    """Touches first; then definitions, all at once or one after the other while the last is worked off."""
+    rng = random.Random(seed)
+    touches, control = random_touches(rng, 30), MemoryControl()
+    cluster = Cluster(
+        policy_of(), seed=seed, size=rng.choice([2, 5]), start_ms=START_MS + 6 * HOUR_MS,
+        chaos=Chaos(batch_max=3, forget=0.5, crash=rng.choice([0, 0.2]), delay_ms=rng.choice([0, 20])),
+        make_definitions=lambda partition: MemoryDefinitions(control, partition),
+    )  # fmt: skip
+    for touch in touches:
+        cluster.accept(touch)
+    cluster.settle()
+    wanted = [random_definition(rng, number) for number in range(4)]
+    for definition in wanted:
+        control.apply(definition)
+        cluster.run(rng.choice([0, 3]))
+    cluster.advance(cluster.now_ms + 2_000)
+    changes = [told.output for told in cluster.told if isinstance(told.output, MembershipChange)]
+    by_cause = [one for one in changes if one.cause is Cause.BACKFILL]
+    check_profiles(cluster, touches, wanted)
+    assert all(one.change == "entered" for one in by_cause)
+    assert len({(one.profile_id, one.segment_id) for one in by_cause}) == len(by_cause)
+    check_profiles(cluster, touches, wanted)
     check_outputs(cluster)

@@ -16,7 +16,7 @@ from typing import Any, Final
 from zlib import crc32
 
 from pipeline.core.facet import NEVER
-from pipeline.core.messages import decode_message, encode_message
+from pipeline.core.messages import Filled, Taken, decode_message, encode_message
 from pipeline.core.node import COMPONENT_KEY, IDENTIFIER_KEY, Component, IdentifierNode, armed_of, page_key
 from pipeline.core.outbox import MembershipChange, Outbox, ProfileAlias, Review
 from pipeline.core.outputs import Outputs
@@ -191,7 +191,7 @@ class Partition:
             if mail and (not waiting or rng.random() < 0.5):
                 mail_next += 1
                 self._see_time(mail.ready_ms)
-                self.resolver.receive(mail.to, decode_message(mail.value), self.now_ms)
+                self._receive(mail.to, decode_message(mail.value))
             elif waiting:
                 self._touch(touches_next)
                 touches_next += 1
@@ -205,6 +205,8 @@ class Partition:
             self.resolver.tick(root, self.now_ms)
         if caught_up:
             self.definitions.run_step(self.now_ms)
+        if outbox.taken:
+            self.definitions.acknowledge(outbox)
         at_rest = caught_up and (touches_next, mail_next) == (self.logs.touches_next, self.logs.mail_next)
         self.outputs.publish_all(self.now_ms, at_rest=at_rest)
         armed = self._arm()
@@ -216,6 +218,12 @@ class Partition:
         self.cluster.deliver(outbox.mail)
         self.cluster.told.extend(Told(now_ms, self.number, _frozen(item)) for item in outbox.told)
         self.cluster.refused.extend(outbox.refused)
+
+    def _receive(self, to: str, message: Any) -> None:
+        if isinstance(message, Filled | Taken):
+            self.definitions.take(message)
+        else:
+            self.resolver.receive(to, message, self.now_ms)
 
     def _see_time(self, at_ms: int) -> None:
         self.now_ms = max(self.now_ms, at_ms)

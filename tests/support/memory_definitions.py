@@ -60,7 +60,9 @@ class MemoryDefinitions(runtime.Definitions):
         self._logs = partition.logs
         store: Any = partition.store
         settings: Any = None
-        super().__init__(control, settings, "", partition.number, store, partition.resolver)
+        super().__init__(
+            control, settings, "", partition.number, partition.cluster.size, store, partition.resolver
+        )
 
     def _read(self) -> list[Any]:
         work = self.work
@@ -72,7 +74,7 @@ class MemoryDefinitions(runtime.Definitions):
 
     def run_step(self, now_ms: int) -> None:
         """Do one step of the work."""
-        if not self.work.done:
+        if self.waiting():
             asyncio.run(self.step(now_ms, _flush_all))
 
 

@@ -16,6 +16,7 @@ from pipeline.core.messages import (
     Claim,
     Close,
     Fill,
+    Filled,
     Forget,
     Join,
     Linked,
@@ -24,6 +25,7 @@ from pipeline.core.messages import (
     Message,
     Repoint,
     Retouch,
+    Taken,
     decode_message,
     encode_message,
 )
@@ -52,7 +54,9 @@ MAIL: dict[str, Message] = {
     "locate": Locate("anonymous_id:a1"),
     "forget": Forget("anonymous_id:a1"),
     "retouch": Retouch("user_id:u1", TOUCH, [("page_viewed", 3)]),
-    "fill": Fill("user_id:u1", "e1", 1_790_000_000_000, [("page_viewed", 3, True)]),
+    "fill": Fill("user_id:u1", "e1", 1_790_000_000_000, [("page_viewed", 3, True)], 3, 17),
+    "filled": Filled(3, 17),
+    "taken": Taken(17, 2),
 }  # fmt: skip
 
 
