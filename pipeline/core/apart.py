@@ -11,29 +11,28 @@ from typing import Any
 
 import orjson
 
-from .normalise import RAW_CHARS_MAX, Normalise, Normaliser
-from .policy import Policy
+from .normalise import RAW_CHARS_MAX, Normalise, compile_rule
+from .policy import NORMALISERS, STRONG_LIMIT, IdentifierRule, Policy
 
 
 class Apart:
     """The traits of `cannot_link` under one policy.
 
-    A trait with the name of an identifier type, or of one of its normalisers, is compared as such an
-    identifier, and a value that would be none of them is no value. Of others a text is compared without case
-    and without spaces around it, a blocked one is no value, and anything else is compared as JSON.
+    A trait with the name of an identifier type, or of a normaliser, is compared as such an identifier, and a
+    value that would be unusable as one is no value. Of others a text is compared without case and without
+    spaces around it, a blocked one is no value, and anything else is compared as JSON.
     """
 
     def __init__(self, policy: Policy) -> None:
         self.names = frozenset(policy.apart_traits)
         self._policy = policy
-        types = Normaliser(policy).types
-        by_normaliser = {rule.normalise: name for name, rule in reversed(list(policy.rules.items()))}
-        by_normaliser.pop("text", None)
         self._identify: dict[str, Normalise] = {}
         for name in policy.apart_traits:
-            kind = name if name in types else by_normaliser.get(name)
-            if kind is not None:
-                self._identify[name] = types[kind][0]
+            rule = policy.rules.get(name)
+            if rule is None and name in NORMALISERS:
+                rule = IdentifierRule(name, 0, STRONG_LIMIT, normalise=name)
+            if rule is not None:
+                self._identify[name] = compile_rule(rule, policy)
 
     def told(self, traits: Mapping[str, list[Any]]) -> dict[str, str]:
         """What a facet's traits say, name by name; `traits` are its cells."""

@@ -157,7 +157,7 @@ class Normaliser:
 
     def __init__(self, policy: Policy) -> None:
         self.types: dict[str, tuple[Normalise, int, bool]] = {
-            name: (_compile(rule, policy), rule.rank, name in policy.strong_types)
+            name: (compile_rule(rule, policy), rule.rank, name in policy.strong_types)
             for name, rule in policy.rules.items()
         }
         self.by_source: dict[str, dict[str, tuple[Normalise, int, bool]]] = {
@@ -176,7 +176,7 @@ class Normaliser:
         return self.identifier(type_name, value)
 
 
-def _compile(rule: IdentifierRule, policy: Policy) -> Normalise:
+def compile_rule(rule: IdentifierRule, policy: Policy) -> Normalise:
     """One callable that normalises and refuses blocked values. Plain text is not cached: a miss is cheap."""
     prefix = rule.type + ":"
     if rule.normalise == "text":
