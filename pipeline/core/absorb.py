@@ -11,7 +11,7 @@ from typing import Any, Final
 import orjson
 
 from .facet import PAIR, Facet
-from .identity import kind_of
+from .identity import kind_of, within_limits
 from .messages import Claim, Close, Fill, Message
 from .node import Component, Profile
 from .outbox import Cause
@@ -175,7 +175,12 @@ class Absorber:
         """
         timed = self.policy.timed_types
         if timed and (kind_of(weaker) in timed or kind_of(stronger) in timed):
-            return at_ms in (link[0], link[1])
+            if at_ms not in (link[0], link[1]):
+                return False
+            # A component that is one profile whatever its links say needs no second look.
+            return bool(
+                component.refused or component.inert or not within_limits(component.identifiers, self.policy)
+            )
         if not component.refused:
             return False
         moves = self.policy.rule_of(weaker).on_conflict is OnConflict.MOVE

@@ -68,9 +68,22 @@ def within_limits(identifiers: Iterable[str], policy: Policy) -> bool:
     for identifier in identifiers:
         kind = identifier[: identifier.index(":")]
         counts[kind] = counts.get(kind, 0) + 1
-    if policy.unique_types and not policy.unique_types.isdisjoint(counts):
-        return False  # Only the links say whose it is.
+    if policy.unique_types and not _has_one_owner(counts, policy):
+        return False
     return all(count <= policy.rules[kind].limit for kind, count in counts.items())
+
+
+def _has_one_owner(counts: Mapping[str, int], policy: Policy) -> bool:
+    """Whether no unique value has more than one stronger identifier to choose from.
+
+    Where one has, only the links say whose it is.
+    """
+    for kind in policy.unique_types.intersection(counts):
+        rank = policy.rules[kind].rank
+        stronger = sum(count for other, count in counts.items() if policy.rules[other].rank < rank)
+        if stronger + counts[kind] - 1 > 1:  # Of several of one type, the first is stronger than the last.
+            return False
+    return True
 
 
 def agree(told: Told) -> bool:

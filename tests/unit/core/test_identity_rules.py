@@ -169,7 +169,10 @@ def test_traits_are_compared_as_the_identifiers_that_they_are_named_like(
 def test_the_quick_way_is_left_for_unique_types_and_traits_that_disagree() -> None:
     assert within_limits(["e:a", "d:1"], policy())
     assert within_limits(["u:1", "e:a"], NEWEST)
-    assert not within_limits(["e:a", "d:1"], NEWEST)
+    assert within_limits(["e:a", "d:1", "a:1", "a:2"], NEWEST)
+    assert not within_limits(["e:a", "e:b", "d:1"], NEWEST)
+    assert not within_limits(["u:1", "e:a", "d:1"], NEWEST)
+    assert not within_limits(["e:a", "d:1", "d:2"], NEWEST)
     assert within_limits(["d:1", "d:2"], SLIDING)
     assert not within_limits(["d:1", "d:2", "d:3"], SLIDING)
     assert agree({"u:1": {"cpf": "1"}, "e:a": {"cpf": "1", "born": "2"}})
