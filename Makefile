@@ -17,7 +17,7 @@ TESTS ?= tests/unit tests/property tests/integration tests/faults
 ARGS ?=
 say = @printf '\n==> %s\n' '$(1)'
 
-.PHONY: help install demo test test-fast lint format types bench soak docs wheel lock clean
+.PHONY: help install compile demo test test-fast lint format types bench soak docs wheel lock clean
 
 help: ## List the targets
 	@printf 'Elo. Targets:\n\n'
@@ -26,12 +26,16 @@ help: ## List the targets
 	@printf '         BENCH_N=400000 BENCH_SYSTEMS="elo raw" BENCH_RATE=2000 make bench | PYTHON=python3.12 make install\n'
 
 install: $(STAMP) ## Create .venv and install what the lock file names (quick when nothing changed)
+	@$(BIN)/python deploy/compile_core.py || true
 	@echo '==> $(VENV) is up to date'
 
 # The stamp is as new as the project file and the lock: nothing is installed again before one of them changes.
 $(STAMP): pyproject.toml $(LOCK) deploy/install.sh
 	@bash deploy/install.sh '$(VENV)' '$(LOCK)'
 	@touch $@
+
+compile: $(STAMP) ## Compile the core anew after a change of it (half a minute; without it plain Python runs)
+	@$(BIN)/python deploy/compile_core.py
 
 demo: $(STAMP) ## Broker, worker and a live shop; DEMO_SECONDS=60 ends by itself with a checked summary
 	@$(BIN)/elo demo

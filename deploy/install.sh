@@ -48,3 +48,5 @@ fi
 # The build backend is in the lock too, so nothing is fetched for the project itself.
 "${pip[@]}" install --quiet --no-deps --no-build-isolation -e .
 echo "==> installed: $("$venv/bin/python" --version), elo $("$venv/bin/python" -c 'import pipeline; print(pipeline.__version__)')"
+# Optional: where it cannot be compiled the same sources run as plain Python. Both ways one line is printed.
+"$venv/bin/python" deploy/compile_core.py || true

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import broker, demo, produce, profile, segments, state, tail, topics, wait, worker
+from . import broker, demo, export, produce, profile, segments, state, tail, topics, wait, why, worker
 from .options import Bootstrap, Common, Config, TopicPrefix
 
 app = typer.Typer(
@@ -48,4 +48,6 @@ app.add_typer(segments.app, name="segments")
 tail.add_to(app)
 wait.add_to(app)
 app.add_typer(profile.app, name="profile")
+why.add_to(app)
+export.add_to(app)
 app.add_typer(state.app, name="state")

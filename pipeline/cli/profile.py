@@ -26,17 +26,11 @@ def show(
     json_output: Json = False,
 ) -> None:
     """Show the profile that holds an identifier; it may be written as any source writes it."""
-    from ..core.normalise import Normaliser
     from ..settings import load_policy
+    from .person import normalised
 
     settings = common.settings()
-    policy = load_policy(settings)
-    kind, separator, value = identifier.partition(":")
-    if not separator or kind not in policy.rules:
-        fail(f"write the identifier as type:value with one of the types {', '.join(policy.rules)}")
-    normal = Normaliser(policy).parse(identifier)
-    if normal is None:
-        fail(f"{value!r} cannot identify anybody as {kind}: it is blocked or not valid")
+    normal = normalised(identifier, load_policy(settings))
     found = _find(settings, normal)
     if not found:
         fail(f"no profile holds {normal}, see `elo wait` if its touchpoint was sent just now")

@@ -46,6 +46,15 @@ def apply(common: Common, files: Files, json_output: Json = False) -> None:
         say(f"{entry['id']}: {entry['change']}, version {entry['version']}")
 
 
+@command(app, "preview")
+def preview(common: Common, files: Files, json_output: Json = False) -> None:
+    """Show who would be inside, enter and leave if these definitions were applied now. Nothing is applied."""
+    from .preview import preview_definitions
+
+    settings = common.settings()
+    preview_definitions(settings, _read_files(settings, files), json_output=json_output)
+
+
 @command(app, "list")
 def list_segments(common: Common, json_output: Json = False) -> None:
     """List the definitions in force; --json prints one a line, as it is on the topic."""

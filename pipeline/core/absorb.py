@@ -5,7 +5,7 @@ It must not know how messages travel: it hands them to `send`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final
 
 import orjson
@@ -20,7 +20,7 @@ from .policy import OnConflict, Policy
 from .touch import Touch
 
 EMPTY_OBJECT: Final = ("", "{}")
-Leaves = Sequence[tuple[str, int]]
+Leaves = list[tuple[str, int]]
 """Window leaves of a touch: (key, capacity)."""
 
 
@@ -52,7 +52,8 @@ class Absorber:
             self._see_links(component, facet, via, touch, now_ms)
             if component.stale or component.unsettled:
                 profile = None
-        traits: dict[str, Any] = {} if touch.traits in EMPTY_OBJECT else orjson.loads(touch.traits)
+        text = touch.traits
+        traits: dict[str, Any] = {} if text in EMPTY_OBJECT else orjson.loads(text)
         apart = outputs.apart
         if apart is not None and profile is not None and len(component.identifiers) > 1:
             before = apart.told(facet.traits)
@@ -136,7 +137,7 @@ class Absorber:
         """Keep the evidence of a touch with several identifiers, and claim those that are new."""
         at_ms, event_id, others = touch.occurred_at, touch.event_id, touch.identifiers[1:]
         strong_types, timed = self.policy.strong_types, self.policy.timed_types
-        strong = [other for other in others if other[: other.index(":")] in strong_types]
+        strong = [other for other in others if other.partition(":")[0] in strong_types]
         if via in component.inert and not strong:
             # A kiosk's e-mail claims nobody: everybody who was ever seen beside it would be one component.
             return
@@ -188,7 +189,7 @@ class Absorber:
 
     def _claim_for(self, component: Component, other: str, partner: str, now_ms: int) -> None:
         if not component.claims:
-            component.hold_until = now_ms + self.policy.link_wait_ms
+            self.outputs.hold(component, now_ms)
         component.add_identifier(other)
         component.add_claim(other)
         component.unsettled = True

@@ -6,7 +6,6 @@ Decides which spellings are the same value. What follows from two values is for 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -34,7 +33,7 @@ class Apart:
             if rule is not None:
                 self._identify[name] = compile_rule(rule, policy)
 
-    def told(self, traits: Mapping[str, list[Any]]) -> dict[str, str]:
+    def told(self, traits: dict[str, list[Any]]) -> dict[str, str]:
         """What a facet's traits say, name by name; `traits` are its cells."""
         found: dict[str, str] = {}
         for name in self.names:

@@ -12,7 +12,7 @@ Shapes, all of them plain lists so that they pack without copying:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import orjson
@@ -29,7 +29,7 @@ PAIR: Final = "\x1f"
 """Stands between the two ends of a link that does not start at the facet's own identifier."""
 
 Cell = list[Any]
-Capacities = Mapping[str, int]
+Capacities = dict[str, int]
 
 
 class Facet:
@@ -65,7 +65,7 @@ class Facet:
     @classmethod
     def from_list(cls, stored: list[Any]) -> Facet:
         """The facet of a stored form. Takes ownership of the lists inside."""
-        facet = cls.__new__(cls)
+        facet = _blank(cls)
         (facet.first_seen, facet.last_seen, facet.counters, facet.traits, facet.consent, facet.leaves,
          facet.links) = stored  # fmt: skip
         return facet
@@ -100,12 +100,12 @@ class Facet:
             add_instant(state, at_ms, event_id, capacity)
             state[0] -= 1
 
-    def see_consent(self, consent: Mapping[str, bool], at_ms: int) -> None:
+    def see_consent(self, consent: dict[str, bool], at_ms: int) -> None:
         """The newest word counts; of two at the same instant, the refusal."""
         for purpose, granted in consent.items():
             _keep_consent(self.consent, purpose, [granted, at_ms])
 
-    def see_traits(self, traits: Mapping[str, Any], at_ms: int, rules: Mapping[str, Survivorship]) -> None:
+    def see_traits(self, traits: dict[str, Any], at_ms: int, rules: dict[str, Survivorship]) -> None:
         """Fold the traits of one touch under the survivorship rule of each (newest by default)."""
         cells = self.traits
         for name, value in traits.items():
@@ -129,7 +129,7 @@ class Facet:
             link[1], link[4] = at_ms, event_id
         return False
 
-    def add(self, other: Facet, rules: Mapping[str, Survivorship], capacities: Capacities) -> None:
+    def add(self, other: Facet, rules: dict[str, Survivorship], capacities: Capacities) -> None:
         """Fold `other` into this facet, links apart. `other` keeps its own lists and is not changed."""
         self.first_seen = min(self.first_seen, other.first_seen)
         self.last_seen = max(self.last_seen, other.last_seen)
@@ -165,6 +165,9 @@ class Facet:
     def trait_values(self) -> dict[str, Any]:
         """Surviving values by name, sorted; a trait whose surviving value is null has been taken back."""
         return {name: cell[0] for name, cell in sorted(self.traits.items()) if cell[0] is not None}
+
+
+_blank: Final[Callable[[type[Facet]], Facet]] = Facet.__new__  # without making what is replaced at once
 
 
 def _keep_consent(consent: dict[str, Cell], purpose: str, word: Cell) -> None:

@@ -9,7 +9,7 @@ Source: docs/decisions/0001-component-stored-profile-computed.md, docs/reference
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final, TypeAlias
@@ -17,7 +17,7 @@ from typing import Final, TypeAlias
 from .policy import OnConflict, Policy, Unique
 
 PROFILE_ID_BYTES: Final = 16
-Told: TypeAlias = Mapping[str, Mapping[str, str]]
+Told: TypeAlias = dict[str, dict[str, str]]
 """Identifier → trait → value, of the traits that keep people apart, in the form in which they are compared.
 An identifier that has told none of them may be absent."""
 Span: TypeAlias = tuple[int, int]
@@ -56,7 +56,7 @@ def profile_id(identifier: str, key: bytes) -> str:
 
 def kind_of(identifier: str) -> str:
     """The type of `type:value`."""
-    return identifier[: identifier.index(":")]
+    return identifier.partition(":")[0]
 
 
 def within_limits(identifiers: Iterable[str], policy: Policy) -> bool:
@@ -66,14 +66,14 @@ def within_limits(identifiers: Iterable[str], policy: Policy) -> bool:
     """
     counts: dict[str, int] = {}
     for identifier in identifiers:
-        kind = identifier[: identifier.index(":")]
+        kind = identifier.partition(":")[0]
         counts[kind] = counts.get(kind, 0) + 1
     if policy.unique_types and not _has_one_owner(counts, policy):
         return False
     return all(count <= policy.rules[kind].limit for kind, count in counts.items())
 
 
-def _has_one_owner(counts: Mapping[str, int], policy: Policy) -> bool:
+def _has_one_owner(counts: dict[str, int], policy: Policy) -> bool:
     """Whether no unique value has more than one stronger identifier to choose from.
 
     Where one has, only the links say whose it is.
@@ -235,7 +235,7 @@ class _Groups:
                 spans[kind] = [*spans.get(kind, []), *more]
 
 
-def most_at_once(spans: Sequence[Span], within_ms: int) -> int:
+def most_at_once(spans: list[Span], within_ms: int) -> int:
     """How many values are in use at the busiest instant.
 
     A value is in use from its first instant until `within_ms` after its last one, where it no longer is: of

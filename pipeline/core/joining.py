@@ -112,7 +112,7 @@ class Joiner:
     def _await(self, component: Component, claim: str, now_ms: int) -> None:
         """Hold outputs back until a claim is answered, or a merge (CLAIMANT, loser) is complete."""
         if not component.claims:
-            component.hold_until = now_ms + self.policy.link_wait_ms
+            self.outputs.hold(component, now_ms)
         component.add_claim(claim)
         if not claim.startswith(CLAIMANT):
             identifier = claim.rpartition(CLAIMANT)[2]

@@ -13,8 +13,9 @@ from .errors import InvariantViolation
 from .touch import Touch
 
 MAIL_VERSION: Final = b"\x01"
-MERGE_BYTES_MAX: Final = 512 * 1024
-"""A merge above this is sent in parts. Far below the broker's limit, so that one part never fails."""
+MERGE_BYTES_MAX: int = 512 * 1024
+"""A merge above this is sent in parts. Far below the broker's limit, so that one part never fails. Not Final:
+compiled code would not see that a test has made it small."""
 
 
 class Absorb(msgspec.Struct, array_like=True, tag=1, gc=False):

@@ -9,15 +9,16 @@ Source: docs/decisions/0005-facet-pages.md
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
 
 from .errors import InvariantViolation
 from .facet import NEVER, Facet
+from .stored import decode_live
 
-PAGE_FACETS: Final = 16
+PAGE_FACETS: int = 16  # not Final: compiled code would not see that a test has made it small
 IDENTIFIER_KEY: Final = b"i"
 COMPONENT_KEY: Final = b"c"
 PAGE_KEY: Final = b"f"
@@ -25,6 +26,7 @@ CLAIMANT: Final = "\x1f"
 _LIVE: Final = 0
 _REDIRECT: Final = 1
 _ARMED: Final = struct.Struct(">q")
+_pack_armed: Final = _ARMED.pack
 NONE: Final[frozenset[str]] = frozenset()
 NOTHING: Final[Mapping[str, str]] = {}
 """Shared by all components that have nothing to remember: most. Both are replaced, never changed."""
@@ -82,9 +84,13 @@ class IdentifierNode:
     @classmethod
     def decode(cls, value: bytes) -> IdentifierNode:
         """Inverse of `encode`."""
-        node = cls.__new__(cls)
-        node.owner, node.shared, node.closed, node.seen = _decode(value)
+        node = _blank(cls)
+        stored: list[Any] = _decode(value)
+        node.owner, node.shared, node.closed, node.seen = stored
         return node
+
+
+_blank: Final[Callable[[type[IdentifierNode]], IdentifierNode]] = IdentifierNode.__new__
 
 
 class Entry:
@@ -132,7 +138,7 @@ class Profile:
         self.anchor = anchor
         self.fold = fold
         self.shares_fold = False
-        self.types = {identifier[: identifier.index(":")] for identifier in identifiers}
+        self.types = {identifier.partition(":")[0] for identifier in identifiers}
         self.entry: Entry | None = None
 
 
@@ -277,20 +283,20 @@ class Component:
         """Give everything up to `survivor`; the redirect is kept until `until_ms`."""
         kept = list(self.identifiers)
         armed = self.armed
-        self.__init__(self.root)  # type: ignore[misc]
+        Component.__init__(self, self.root)
         self.redirect, self.pages, self.window_due, self.armed = survivor, [kept], until_ms, armed
 
     def encode(self) -> bytes:
         """The stored form of the component's own record, page 0 included."""
         if self.redirect:
-            return _ARMED.pack(self.armed) + _encode(
+            return _pack_armed(self.armed) + _encode(
                 [_REDIRECT, self.redirect, self.pages[0], self.window_due]
             )
         if self.head is None:
             head = [self.pages, sorted(self.inert), self.closed, sorted(self.claims)]
             self.head = msgspec.Raw(_encode(head))
         # A component that waits for publication is found again after a crash by the instant at the front.
-        return _ARMED.pack(min(self.armed, self.publish_due)) + _encode(
+        return _pack_armed(min(self.armed, self.publish_due)) + _encode(
             [
                 _LIVE,
                 self.armed,
@@ -319,7 +325,7 @@ class Component:
             _, component.redirect, kept, component.window_due = _decode(body)
             component.pages = [kept]
             return component
-        stored = _decode_live(body)
+        stored = decode_live(body)
         component.armed = stored.armed
         pages, inert, closed, claims = stored.head
         component.pages = pages
@@ -338,22 +344,3 @@ class Component:
         component.reviewed, component.refused = stored.reviewed, stored.refused
         component.packed = dict(zip(pages[0], stored.facets, strict=True))
         return component
-
-
-class _Live(msgspec.Struct, array_like=True, gc=False):
-    kind: int
-    armed: int
-    head: tuple[list[list[str]], list[str], dict[str, str], list[str]]
-    entries: dict[str, tuple[str, str, dict[str, list[Any]]]]
-    trigger: tuple[str, int]
-    hold_until: int
-    unsettled: bool
-    window_due: int
-    publish_due: int
-    last_active: int
-    reviewed: bool
-    refused: int
-    facets: list[msgspec.Raw]
-
-
-_decode_live: Final = msgspec.msgpack.Decoder(_Live).decode

@@ -76,14 +76,20 @@ class Review:
     decided_at: int
 
 
+Output = MembershipChange | ProfileAlias | Snapshot | Review
+
+
 @dataclass(slots=True)
 class Outbox:
-    """Effects in the order in which they were decided, and what happened, for the metrics.
+    """Effects of a batch, and what happened, for the metrics.
 
-    `published`: (root, due ms) of the components of which snapshots were taken.
+    `mail` and `told`, everything that consumers are told, are in the order of decision, which must be that of
+    Kafka; partitions whose effects are committed together share them. `published`: (root, due ms) of the
+    components of which snapshots were taken.
     """
 
     mail: list[tuple[str, Message]] = field(default_factory=list)
+    told: list[Output] = field(default_factory=list)
     changes: list[MembershipChange] = field(default_factory=list)
     aliases: list[ProfileAlias] = field(default_factory=list)
     snapshots: list[Snapshot] = field(default_factory=list)
@@ -93,6 +99,26 @@ class Outbox:
     sizes: list[int] = field(default_factory=list)
     joins: int = 0
     touches: int = 0
+
+    def tell_change(self, change: MembershipChange) -> None:
+        """Tell a membership change."""
+        self.changes.append(change)
+        self.told.append(change)
+
+    def tell_alias(self, alias: ProfileAlias) -> None:
+        """Tell an alias."""
+        self.aliases.append(alias)
+        self.told.append(alias)
+
+    def publish(self, snapshot: Snapshot) -> None:
+        """Publish the state of a profile."""
+        self.snapshots.append(snapshot)
+        self.told.append(snapshot)
+
+    def ask_review(self, review: Review) -> None:
+        """Have a person look at something."""
+        self.reviews.append(review)
+        self.told.append(review)
 
 
 class Nodes(Protocol):

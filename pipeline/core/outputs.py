@@ -6,14 +6,14 @@ repeated or held-back decision changes nothing. It must not know how components 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from hashlib import blake2b
 from typing import Final
 
 from .apart import Apart
-from .evidence import links_in, told_in
 from .facet import NEVER, Facet
 from .identity import NOTHING_TOLD, agree, group_identifiers, profile_id, within_limits
+from .links import links_in, told_in
 from .node import Component, Entry, Profile
 from .outbox import Cause, MembershipChange, Nodes, Outbox, ProfileAlias, Review, Snapshot
 from .policy import Policy
@@ -36,6 +36,8 @@ class Outputs:
         self.profile_key = profile_key
         self.publish_interval_ms = publish_interval_ms
         self.outbox = Outbox()
+        self.present_ms = 0
+        """Wall clock at which the batch is worked off; `now_ms`, the stream's time, is behind it in a lag."""
         self.unpublished: dict[str, int] = {}
         self.use(catalogue)
 
@@ -58,6 +60,13 @@ class Outputs:
             kind: tuple({segment.id: segment for segment in (*catalogue.inside_when_empty, *asking)}.values())
             for kind, asking in catalogue.by_identifier_type.items()
         }
+
+    def hold(self, component: Component, now_ms: int) -> None:
+        """Put outputs off until the claims that are about to be made are answered.
+
+        The wait counts from the present: no answer comes before the question was sent, however old the touch.
+        """
+        component.hold_until = max(now_ms, self.present_ms) + self.policy.link_wait_ms
 
     def profiles(self, component: Component) -> list[Profile]:
         """The profiles of a component, evaluated again if its evidence has changed."""
@@ -151,7 +160,7 @@ class Outputs:
         for profile in self.profiles(component):
             aliases = [old for old, entry in component.entries.items() if entry.alias_of == profile.id]
             aliases.sort()
-            self.outbox.snapshots.append(Snapshot(profile.id, profile, aliases, now_ms))
+            self.outbox.publish(Snapshot(profile.id, profile, aliases, now_ms))
 
     def publish_all(self, now_ms: int, at_rest: bool) -> None:
         """Publish what is due, or everything once the partition is at rest; up to `PUBLISH_BATCH_MAX`
@@ -210,7 +219,7 @@ class Outputs:
         for pid, entry in component.entries.items():
             self._leave_all(pid, entry, Cause.TIMER, now_ms, now_ms)
             if not entry.alias_of:
-                self.outbox.snapshots.append(Snapshot(pid, None, [], now_ms))
+                self.outbox.publish(Snapshot(pid, None, [], now_ms))
 
     def refuse_full(self, component: Component, identifier: str, now_ms: int) -> bool:
         """Note that a component is full: `identifier` is not absorbed. Reviewed once per component.
@@ -222,7 +231,7 @@ class Outputs:
             return False
         component.reviewed = True
         detail = f"holds {len(component.identifiers)} identifiers and absorbs no more"
-        self.outbox.reviews.append(
+        self.outbox.ask_review(
             Review(component.root, "oversized", [component.root, identifier], detail, now_ms)
         )
         return True
@@ -249,7 +258,7 @@ class Outputs:
             self._profile(component, group, firsts) for group in groups if not firsts.keys().isdisjoint(group)
         ]
 
-    def _profile(self, component: Component, group: list[str], firsts: Mapping[str, int]) -> Profile:
+    def _profile(self, component: Component, group: list[str], firsts: dict[str, int]) -> Profile:
         order_of = self.policy.order_of
         anchor = min((firsts[one], *order_of(one)) for one in group if one in firsts)
         pid = profile_id(anchor[2], self.profile_key)
@@ -265,7 +274,7 @@ class Outputs:
         """The profile of a component that has just got its first touch and its only identifier."""
         profile = self._profile(component, [via], {via: facet.first_seen})
         component.profiles, component.stale, component.unsettled = [profile], False, False
-        segments = self.entered_by_type.get(via[: via.index(":")], self.deciding.inside_when_empty)
+        segments = self.entered_by_type.get(via.partition(":")[0], self.deciding.inside_when_empty)
         if segments:
             event_id, occurred_ms = component.trigger
             self.decide(component, profile, segments, now_ms, Cause.EVENT, occurred_ms, event_id, now_ms)
@@ -296,7 +305,7 @@ class Outputs:
                 if entry.alias_of:
                     entry.alias_of = ""
                     entry.changed()
-                    self.outbox.aliases.append(ProfileAlias(pid, "", now_ms, Cause.UNMERGE, edge))
+                    self.outbox.tell_alias(ProfileAlias(pid, "", now_ms, Cause.UNMERGE, edge))
                 continue
             heir = next((one for one in profiles if entry.anchor in one.identifiers), None)
             if heir is None:
@@ -305,11 +314,11 @@ class Outputs:
                 continue  # Or the identifier is still on its way here.
             if entry.alias_of == heir.id:
                 continue
-            self.outbox.aliases.append(ProfileAlias(pid, heir.id, now_ms, Cause.MERGE, edge))
+            self.outbox.tell_alias(ProfileAlias(pid, heir.id, now_ms, Cause.MERGE, edge))
             merged = True
             if not entry.alias_of:
                 self._leave_all(pid, entry, Cause.MERGE, component.trigger[1], now_ms)
-                self.outbox.snapshots.append(Snapshot(pid, None, [], now_ms))
+                self.outbox.publish(Snapshot(pid, None, [], now_ms))
             entry.alias_of = heir.id
             entry.changed()
         return merged
@@ -318,7 +327,7 @@ class Outputs:
         """Tell that a profile is gone without an heir: what gave it its id is nobody by itself."""
         if not entry.alias_of:
             self._leave_all(pid, entry, Cause.UNMERGE, occurred_ms, now_ms)
-            self.outbox.snapshots.append(Snapshot(pid, None, [], now_ms))
+            self.outbox.publish(Snapshot(pid, None, [], now_ms))
 
     def _leave_all(self, pid: str, entry: Entry, cause: Cause, occurred_ms: int, now_ms: int) -> None:
         for segment_id, membership in entry.memberships.items():
@@ -341,7 +350,7 @@ class Outputs:
         # With the instant: a profile that was forgotten and is seen again counts from 1 anew.
         name = f"{pid} {segment_id} {sequence} {since_ms}"
         change_id = blake2b(name.encode(), digest_size=16).hexdigest()
-        self.outbox.changes.append(
+        self.outbox.tell_change(
             MembershipChange(
                 change_id,
                 pid,

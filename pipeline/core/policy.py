@@ -6,7 +6,6 @@ Every refusal is one sentence: the place, what is wrong there, what to write ins
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
@@ -96,27 +95,27 @@ class Policy:
     anonymous_retention_ms: int
     link_wait_ms: int
     component_identifiers_max: int
-    rules: Mapping[str, IdentifierRule]
+    rules: dict[str, IdentifierRule]
     blocked_values: frozenset[str]
     blocked_patterns: tuple[re.Pattern[str], ...]
     strong_types: frozenset[str]
     sliding_types: frozenset[str] = _NONE
     unique_types: frozenset[str] = _NONE
     timed_types: frozenset[str] = _NONE
-    traits: Mapping[str, Survivorship] = field(default_factory=dict)
+    traits: dict[str, Survivorship] = field(default_factory=dict)
     apart_traits: tuple[str, ...] = ()
-    namespaces: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    namespaces: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def rule_of(self, identifier: str) -> IdentifierRule:
         """The rule of an identifier in its `type:value` form.
 
         Raises KeyError for a type that is not configured.
         """
-        return self.rules[identifier[: identifier.index(":")]]
+        return self.rules[identifier.partition(":")[0]]
 
     def order_of(self, identifier: str) -> tuple[int, str]:
         """Sort key of the total order of identifiers: the smallest is the strongest."""
-        return self.rules[identifier[: identifier.index(":")]].rank, identifier
+        return self.rules[identifier.partition(":")[0]].rank, identifier
 
     def ordered(self, a: str, b: str) -> tuple[str, str]:
         """(stronger, weaker) of two different identifiers."""
@@ -124,7 +123,7 @@ class Policy:
 
     def is_strong(self, identifier: str) -> bool:
         """Whether the values of the identifier's type tell people apart."""
-        return identifier[: identifier.index(":")] in self.strong_types
+        return identifier.partition(":")[0] in self.strong_types
 
     def is_blocked(self, value: str) -> bool:
         """Whether a value, trimmed, stands for nobody. Compared without case."""
@@ -184,7 +183,7 @@ def _policy(node: Node) -> Policy:
     )
 
 
-def _rules(top: Section, namespaces: Mapping[str, Mapping[str, str]]) -> dict[str, IdentifierRule]:
+def _rules(top: Section, namespaces: dict[str, dict[str, str]]) -> dict[str, IdentifierRule]:
     """All types, strongest first. A namespaced type that has no rule of its own follows its plain one."""
     node = top.entries.get("identifiers")
     if node is None:
@@ -317,7 +316,7 @@ def _survivorship(top: Section) -> dict[str, Survivorship]:
     return {name: read_choice(value, f"traits.{name}", Survivorship) for name, value in node.value.items()}
 
 
-def _apart_traits(node: Node | None, survivorship: Mapping[str, Survivorship]) -> tuple[str, ...]:
+def _apart_traits(node: Node | None, survivorship: dict[str, Survivorship]) -> tuple[str, ...]:
     if node is None:
         return ()
     example = "cannot_link: {traits: [cpf, birth_date]}"
@@ -349,7 +348,7 @@ def _namespaces(top: Section) -> dict[str, dict[str, str]]:
     return found
 
 
-def _check_namespaces(top: Section, written: Mapping[str, Node]) -> None:
+def _check_namespaces(top: Section, written: dict[str, Node]) -> None:
     """Only types that are configured can be kept apart."""
     node = top.entries.get("namespaces")
     sources = node.value if node is not None and isinstance(node.value, dict) else {}

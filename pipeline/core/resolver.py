@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
@@ -92,7 +92,8 @@ class Resolver:
         finder = self.outputs.catalogue.finders.get(touch.type)
         if finder is None:
             return []
-        properties = {} if touch.properties in EMPTY_OBJECT else orjson.loads(touch.properties)
+        text = touch.properties
+        properties: dict[str, Any] = {} if text in EMPTY_OBJECT else orjson.loads(text)
         return [(leaf.key, leaf.capacity) for leaf in finder.find(properties)]
 
     def fill(self, via: str, fill: Fill, now_ms: int) -> None:
@@ -236,7 +237,7 @@ class Resolver:
         rule = self.policy.rule_of(identifier)
         if rule.shared_after is None or node.shared or not partner:
             return False
-        kind = partner[: partner.index(":")]
+        kind = partner.partition(":")[0]
         if kind not in self.policy.strong_types:
             return False
         partners = node.seen.setdefault(kind, [])
@@ -250,20 +251,20 @@ class Resolver:
     def _absorb(self, root: str, via: str, touch: Touch, leaves: Leaves, now_ms: int, lost: str = "") -> None:
         component = self.nodes.component(root)
         if component is None:
-            self._send(via, Retouch(root, touch, list(leaves)))
+            self._send(via, Retouch(root, touch, leaves))
             return
         if component.redirect and component.redirect == lost:
             self.nodes.drop_component(component)
-            self._send(via, Retouch(root, touch, list(leaves)))
+            self._send(via, Retouch(root, touch, leaves))
             return
         if component.redirect:
-            self._forward(component, Absorb(via, touch, list(leaves), lost), now_ms)
+            self._forward(component, Absorb(via, touch, leaves, lost), now_ms)
             self._send(via, Repoint(component.redirect))
             return
         if component.armed <= now_ms or component.window_due <= now_ms:
             self._elapse(component, now_ms)
             if not component.identifiers:  # It expired at this very instant.
-                self._send(via, Retouch(root, touch, list(leaves)))
+                self._send(via, Retouch(root, touch, leaves))
                 return
         self.outputs.outbox.touches += 1
         component.last_active = now_ms
@@ -331,7 +332,7 @@ class Resolver:
     def _is_anonymous(self, component: Component) -> bool:
         """Whether only weak identifiers are in it. The root is the strongest of them."""
         root = component.root
-        return root[: root.index(":")] in self._weak
+        return root.partition(":")[0] in self._weak
 
     def _forward(self, component: Component, message: Message, now_ms: int) -> None:
         """Pass a message on to the survivor; a redirect that is still used lives on."""

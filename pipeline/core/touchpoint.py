@@ -8,7 +8,7 @@ first fault names the reason. A detail never repeats a value: it may be personal
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
 import orjson
@@ -22,6 +22,8 @@ TOUCHPOINT_BYTES_MAX: Final = 256 * 1024
 """The contract's limit: a larger value is too large, whatever it holds."""
 EVENT_ID_CHARS_MAX: Final = 200
 TYPE_CHARS_MAX: Final = 100
+KINDS_MAX: Final = 1_000
+"""Event types that are remembered as good ones; more are checked each time."""
 IDENTIFIERS_MAX: Final = 50
 """Per touchpoint. More than a person shows at once; it bounds the work that one touchpoint can cause."""
 FUTURE_MS_MAX: Final = 5 * 60_000
@@ -29,7 +31,7 @@ FUTURE_MS_MAX: Final = 5 * 60_000
 NESTING_MAX: Final = 64
 """Levels of objects and arrays in traits and properties. Whoever writes them again can write 254 (orjson)."""
 
-AvroDecode = Callable[[bytes], Mapping[str, Any] | Rejection]
+AvroDecode = Callable[[bytes], dict[str, Any] | Rejection]
 """Reads a whole Avro value, header included, instants as `int`: `pipeline.wire.avro.TouchpointDecoder`."""
 
 _SNAKE_CASE: Final = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*")
@@ -64,6 +66,7 @@ class TouchpointReader:
         self._sources = frozenset(sources)
         self._avro_decode = avro_decode
         self._bytes_max = bytes_max
+        self._kinds: set[str] = set()
 
     def read(self, value: bytes | None, now_ms: int) -> Touch | Rejection:
         """Judge the value of one record. `now_ms`: the clock that event times are held against."""
@@ -74,36 +77,35 @@ class TouchpointReader:
         record = self._avro_decode(value) if value[0] == _AVRO else _read_other(value)
         return record if isinstance(record, Rejection) else self.judge(record, now_ms)
 
-    def judge(self, record: Mapping[str, Any], now_ms: int) -> Touch | Rejection:
+    def judge(self, record: dict[str, Any], now_ms: int) -> Touch | Rejection:
         """Judge a decoded touchpoint, of the shape of JSON or of Avro. Unknown fields are ignored."""
-        get = record.get
-        event_id, source, kind, occurred_at = get("event_id"), get("source"), get("type"), get("occurred_at")
+        event_id, source = record.get("event_id"), record.get("source")
+        kind, occurred_at = record.get("type"), record.get("occurred_at")
         if (
-            event_id.__class__ is not str
+            type(event_id) is not str
             or not 0 < len(event_id) <= EVENT_ID_CHARS_MAX
             or (not event_id.isprintable() and _CONTROL.search(event_id))
-            or source.__class__ is not str
+            or type(source) is not str
             or source not in self._sources
-            or kind.__class__ is not str
-            or len(kind) > TYPE_CHARS_MAX
-            or not _SNAKE_CASE.fullmatch(kind)
-            or occurred_at.__class__ is not int  # a bool is one by isinstance
+            or type(kind) is not str
+            or (kind not in self._kinds and not self._is_new_kind(kind))
+            or type(occurred_at) is not int  # a bool is one by isinstance
             or not 0 <= occurred_at <= now_ms + FUTURE_MS_MAX
         ):
             return _head_fault(record, self._sources, now_ms)
         types = self._by_source.get(source, self._types) if self._by_source else self._types
-        identifiers = self._identify(get("identifiers"), types)
+        identifiers = self._identify(record.get("identifiers"), types)
         if isinstance(identifiers, Rejection):
             return identifiers
-        if (traits := get("traits")) != _EMPTY:
+        if (traits := record.get("traits")) != _EMPTY:
             traits = _object_text("traits", traits)
             if isinstance(traits, Rejection):
                 return traits
-        if (properties := get("properties")) != _EMPTY:
+        if (properties := record.get("properties")) != _EMPTY:
             properties = _object_text("properties", properties)
             if isinstance(properties, Rejection):
                 return properties
-        consent, context = get("consent"), get("context")
+        consent, context = record.get("consent"), record.get("context")
         if consent is None:
             consent = {}
         elif consent != {} and (fault := _entry_fault("consent", consent, bool)) is not None:
@@ -116,19 +118,26 @@ class TouchpointReader:
         parent = parent if _TRACEPARENT.fullmatch(parent) else ""  # a trace is never worth a rejection
         return Touch(event_id, source, kind, occurred_at, identifiers, traits, properties, consent, parent)
 
+    def _is_new_kind(self, kind: str) -> bool:
+        """Whether an event type is a good one. The first KINDS_MAX are remembered: a look-up costs less."""
+        is_good = len(kind) <= TYPE_CHARS_MAX and _SNAKE_CASE.fullmatch(kind) is not None
+        if is_good and len(self._kinds) < KINDS_MAX:
+            self._kinds.add(kind)
+        return is_good
+
     def _identify(
-        self, entries: object, types: Mapping[str, tuple[Normalise, int, bool]]
+        self, entries: object, types: dict[str, tuple[Normalise, int, bool]]
     ) -> list[str] | Rejection:
         """The usable identifiers, normalised, distinct, strongest first; or the first fault."""
         if not isinstance(entries, list) or len(entries) > IDENTIFIERS_MAX:
             return _identifiers_fault(entries)
         ranked: list[tuple[int, str]] = []
         for index, entry in enumerate(entries):
-            if entry.__class__ is not dict:
+            if type(entry) is not dict:
                 return Rejection(Reason.INVALID_FIELD, f"identifiers[{index}]", "must have type and value")
             name, raw = entry.get("type"), entry.get("value")
-            if name.__class__ is not str or raw.__class__ is not str:
-                part = "type" if name.__class__ is not str else "value"
+            if type(name) is not str or type(raw) is not str:
+                part = "type" if type(name) is not str else "value"
                 return Rejection(Reason.INVALID_FIELD, f"identifiers[{index}].{part}", "must be a string")
             rule = types.get(name)
             if rule is None:
@@ -174,13 +183,13 @@ def _read_other(value: bytes) -> dict[str, Any] | Rejection:
     return Rejection(Reason.MALFORMED_AVRO, detail=f"wrong magic byte 0x{value[0]:02x}")
 
 
-def _head_fault(record: Mapping[str, Any], sources: Collection[str], now_ms: int) -> Rejection:
+def _head_fault(record: dict[str, Any], sources: Collection[str], now_ms: int) -> Rejection:
     """The first fault of the fields that come before the identifiers; there is one."""
     for name, kind in (("event_id", str), ("source", str), ("type", str), ("occurred_at", int)):
         given = record.get(name)
         if given is None:
             return Rejection(Reason.MISSING_FIELD, name, f"{name} is required")
-        if given.__class__ is not kind:
+        if type(given) is not kind:
             expected = "a string" if kind is str else "an integer, milliseconds since 1970"
             return Rejection(Reason.INVALID_FIELD, name, f"must be {expected}")
         detail = _head_detail(name, given, sources)
@@ -252,7 +261,7 @@ def _entry_fault(name: str, given: object, kind: type) -> Rejection | None:
     if not isinstance(given, dict):
         return Rejection(Reason.INVALID_FIELD, name, f"must be an object, every value {expected}")
     for key, entry in given.items():
-        if entry.__class__ is not kind:
+        if type(entry) is not kind:
             path = f"{name}.{key}" if _PATH_NAME.fullmatch(key) else name
             return Rejection(Reason.INVALID_FIELD, path, f"every value must be {expected}")
     return None

@@ -1,8 +1,8 @@
-"""Carries out what a batch decided: one Kafka transaction per partition and batch.
+"""Carries out what a batch decided: one Kafka transaction for all partitions of a worker.
 
-The transaction holds changelog records, outputs, mail and the offsets of both inputs. Its id is that of the
-partition, so the first act of a new owner fences the old one, whatever the consumer group believes.
-Source: docs/architecture.md, "Exactly once".
+The transaction holds changelog records, outputs, mail and the offsets of all inputs. Offsets are taken only
+from a member of the present generation of the consumer group, so who has lost a partition commits nothing.
+Source: docs/architecture.md, "Exactly once"; docs/decisions/0011.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from typing import Any, Final
 from zlib import crc32
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from ..core.errors import Retryable
-from ..core.messages import encode_message
-from ..core.outbox import Outbox
+from ..core.messages import Message, encode_message
+from ..core.outbox import MembershipChange, Output, ProfileAlias, Snapshot
 from ..settings import Settings
 from ..topics import INTERNAL_BYTES_MAX, REJECTED_BYTES_MAX, Topics
 from ..wire.records import encode_membership_change, encode_profile_alias
@@ -36,20 +36,19 @@ HANG_S: Final = 100.0  # above what an operation and its repetitions may take
 FENCED: Final = (
     KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError._FATAL
 )  # fmt: skip
-"""`_FATAL` is what later calls say of it. Another fatal error ends the worker too, a moment later."""
 
 Headers = list[tuple[str, str | bytes | None]]
-
-
-class Fenced(Exception):
-    """Another owner of the partition has taken over. Nothing of the batch was committed."""
 
 
 class MustAbort(Exception):
     """The transaction cannot be committed, but the producer is sound: abort and run the batch again."""
 
 
-async def within_limit(call: Awaitable[None]) -> None:
+class Fenced(MustAbort):
+    """Somebody has ended the transaction and the producer with it: another one is needed."""
+
+
+async def within_limit(call: Awaitable[Any]) -> None:
     """Wait for a call of the producer on its thread, but not for ever: it may hang beyond its own timeout.
 
     Raises: Retryable; the thread is lost, so the process must end.
@@ -65,157 +64,170 @@ def partition_of(key: str, partitions: int) -> int:
     return crc32(key.encode()) % partitions
 
 
-def committed_offsets(settings: Settings, topics: tuple[str, ...], partition: int) -> dict[str, int]:
-    """Topic → next offset to read, as the group has it; 0 where nothing was ever committed."""
-    consumer = Consumer(settings.kafka_config(group_id=settings.group, enable_auto_commit=False))
-    try:
-        asked = [TopicPartition(topic, partition) for topic in topics]
-        answered = consumer.committed(asked, timeout=OPERATION_TIMEOUT_S)
-        for entry in answered:
-            if entry.error is not None:
-                raise KafkaException(entry.error)
-        return {entry.topic: max(entry.offset, 0) for entry in answered}
-    finally:
-        consumer.close()
+def make_producer(settings: Settings, transactional_id: str) -> Producer:
+    """A transactional producer that has begun nothing yet."""
+    return Producer(
+        settings.kafka_config(
+            transactional_id=transactional_id,
+            transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
+            linger_ms=0,
+            compression_type="lz4",
+            partitioner="murmur2_random",
+            retry_backoff_ms=BACKOFF_MS,
+            retry_backoff_max_ms=20,
+            socket_nagle_disable=True,
+            queue_buffering_max_messages=2_000_000,
+            message_max_bytes=max(REJECTED_BYTES_MAX, INTERNAL_BYTES_MAX),
+            # Else offsets that are sent after the broker was killed and came back wait for ever for a
+            # connection that was given up (confluentinc/librdkafka#5511).
+            metadata_recovery_strategy="none",
+        )
+    )
+
+
+def fence(settings: Settings, transactional_id: str) -> None:
+    """End the transaction that a worker which is gone has left open. If it is not gone it gets over it."""
+    producer = make_producer(settings, transactional_id)
+    _insist(producer.init_transactions)
 
 
 class Checkpoint:
-    """The transactional producer of one partition.
+    """The transactional producer of a worker.
 
-    Methods that wait for the broker may run on another thread.
+    Methods that wait for the broker may run on another thread. `changelog_next`: partition → offset behind
+    the last changelog record that the broker has.
     """
 
     def __init__(
-        self, settings: Settings, topics: Topics, partition: int, partitions: int, policy_version: int
+        self, settings: Settings, topics: Topics, partitions: int, policy_version: int, transactional_id: str
     ) -> None:
+        self.settings = settings
         self.topics = topics
-        self.policy_version = policy_version
-        self.partition = partition
         self.partitions = partitions
-        self.changelog_next = 0
-        self._producer = Producer(
-            settings.kafka_config(
-                transactional_id=f"{settings.group}-resolver-{partition}",
-                transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
-                linger_ms=0,
-                compression_type="lz4",
-                partitioner="murmur2_random",
-                retry_backoff_ms=BACKOFF_MS,
-                retry_backoff_max_ms=20,
-                socket_nagle_disable=True,
-                queue_buffering_max_messages=2_000_000,
-                message_max_bytes=max(REJECTED_BYTES_MAX, INTERNAL_BYTES_MAX),
-                # Else offsets that are sent after the broker was killed and came back wait for ever for a
-                # connection that was given up (confluentinc/librdkafka#5511).
-                metadata_recovery_strategy="none",
-            )
-        )
-        group = Consumer(settings.kafka_config(group_id=settings.group, enable_auto_commit=False))
-        self._group = group.consumer_group_metadata()
-        group.close()
+        self.policy_version = policy_version
+        self.transactional_id = transactional_id
+        self.changelog_next: dict[int, int] = {}
+        self._producer: Producer | None = None
 
-    def fence(self) -> None:
-        """Fence the previous owner and abort what it left open. Raises Fenced, or Retryable."""
-        self._insist(self._producer.init_transactions)
+    def open(self) -> None:
+        """Make the producer, anew if there was one. An open transaction of its id is aborted.
+
+        Raises: Retryable when the broker does not answer for TRANSACTION_TIMEOUT_MS.
+        """
+        self.close()
+        self._producer = make_producer(self.settings, self.transactional_id)
+        _insist(self._producer.init_transactions)
         self._begin()
 
     def _begin(self) -> None:
         """Begin the next transaction ahead of its batch: it waits for the client, which the loop must not.
 
-        The broker hears of a transaction only when something is written. Raises Fenced.
+        The broker hears of a transaction only when something is written.
         """
+        assert self._producer is not None
         try:
             self._producer.begin_transaction()
         except KafkaException as failure:
             raise _meaning(failure) from failure
 
-    def write(self, records: Mapping[bytes, bytes | None], outbox: Outbox) -> None:
-        """Hand over the changelog records and effects of a batch, in an order that consumers may rely on.
-
-        An alias comes before any change under the new id.
-        """
-        produce, topics = self._produce, self.topics
+    def write(self, partition: int, records: Mapping[bytes, bytes | None]) -> None:
+        """Hand over what a batch changed in one partition."""
+        produce, state = self._produce, self.topics.state
         last = len(records) - 1
         for index, (key, value) in enumerate(records.items()):
             if index < last:
-                produce(topics.state, value, key, self.partition)
+                produce(state, value, key, partition)
             else:
-                produce(topics.state, value, key, self.partition, on_delivery=self._changelog_delivered)
-        for to, message in outbox.mail:
-            produce(topics.mail, encode_message(message), to.encode(), partition_of(to, self.partitions))
-        for alias in outbox.aliases:
-            produce(topics.merges, encode_profile_alias(alias), alias.old_profile_id.encode())
-        for change in outbox.changes:
-            value = encode_membership_change(change)
-            produce(topics.membership, value, change.profile_id.encode())
-            current = value if change.change == "entered" else None
-            produce(topics.current, current, f"{change.profile_id}|{change.segment_id}".encode())
-        for snapshot in outbox.snapshots:
-            produce(
-                topics.profiles, profile_value(snapshot, self.policy_version), snapshot.profile_id.encode()
+                produce(state, value, key, partition, on_delivery=self._changelog_delivered)
+
+    def tell(self, told: Iterable[Output]) -> None:
+        """Hand over what consumers are told, in the order in which it was decided."""
+        produce, topics, policy_version = self._produce, self.topics, self.policy_version
+        for one in told:
+            if isinstance(one, MembershipChange):
+                value = encode_membership_change(one)
+                produce(topics.membership, value, one.profile_id.encode())
+                current = value if one.change == "entered" else None
+                produce(topics.current, current, f"{one.profile_id}|{one.segment_id}".encode())
+            elif isinstance(one, Snapshot):
+                produce(topics.profiles, profile_value(one, policy_version), one.profile_id.encode())
+            elif isinstance(one, ProfileAlias):
+                produce(topics.merges, encode_profile_alias(one), one.old_profile_id.encode())
+            else:
+                produce(topics.review, review_value(one, policy_version), one.component.encode())
+
+    def send(self, mail: Iterable[tuple[str, Message]]) -> None:
+        """Send messages to nodes of other workers. In the order in which they were decided: the protocol
+        relies on it.
+        """
+        for to, message in mail:
+            self._produce(
+                self.topics.mail, encode_message(message), to.encode(), partition_of(to, self.partitions)
             )
-        for review in outbox.reviews:
-            produce(topics.review, review_value(review, self.policy_version), review.component.encode())
 
     def reject(self, value: bytes | None, key: bytes | None, headers: Headers) -> None:
         """Keep a touch that could not be handled, as part of the transaction."""
         self._produce(self.topics.rejected, value, key, headers=headers)
 
-    def commit(self, next_offsets: Mapping[str, int], note: str) -> None:
+    def commit(self, offsets: list[TopicPartition], membership: Any) -> None:
         """Commit the transaction with the offsets of the inputs.
 
-        `note`: metadata beside the committed offset of `elo.touches`.
-        Raises: Fenced, MustAbort, or Retryable when the broker does not answer for TRANSACTION_TIMEOUT_MS.
+        Args:
+            membership: of the group, as it was before the batch was computed.
+
+        Raises: MustAbort or Fenced; Retryable when the broker does not answer for TRANSACTION_TIMEOUT_MS.
         """
-        offsets = [
-            TopicPartition(topic, self.partition, offset, note if topic == self.topics.touches else "")
-            for topic, offset in next_offsets.items()
-        ]
-        self._insist(self._producer.send_offsets_to_transaction, offsets, self._group)
+        assert self._producer is not None
+        _insist(self._producer.send_offsets_to_transaction, offsets, membership)
         reach("transaction.offsets")
-        self._insist(self._producer.commit_transaction)
+        _insist(self._producer.commit_transaction)
         self._begin()
 
     def abort(self) -> None:
         """Abort the transaction; nothing of the batch becomes visible."""
-        self._producer.purge()
-        self._insist(self._producer.abort_transaction)
+        assert self._producer is not None
+        _insist(self._producer.abort_transaction)
         self._begin()
 
     def close(self) -> None:
         """Drop what was not committed. The producer is unusable afterwards."""
-        with contextlib.suppress(KafkaException):  # A producer that was fenced says so again at every call.
-            self._producer.purge()
-            self._producer.poll(0)
+        if self._producer is not None:
+            with contextlib.suppress(KafkaException):  # One that was fenced says so again at every call.
+                self._producer.purge()
+                self._producer.poll(0)
+            self._producer = None
 
     def _produce(
         self, topic: str, value: bytes | None, key: bytes | None, partition: int = -1, **more: Any
     ) -> None:
+        producer = self._producer
+        assert producer is not None
         try:
             while True:
                 try:
-                    self._producer.produce(topic, value, key, partition, **more)
+                    producer.produce(topic, value, key, partition, **more)
                     return
                 except BufferError:  # The local queue is full: let deliveries make room.
-                    self._producer.poll(0.05)
+                    producer.poll(0.05)
         except KafkaException as failure:
             raise _meaning(failure) from failure
 
     def _changelog_delivered(self, error: KafkaError | None, message: Any) -> None:
         if error is None:
-            self.changelog_next = message.offset() + 1
+            self.changelog_next[message.partition()] = message.offset() + 1
 
-    def _insist(self, operation: Any, *arguments: Any) -> None:
-        """Repeat an operation that may be retried, e.g. while the broker restarts."""
-        deadline = time.monotonic() + TRANSACTION_TIMEOUT_MS / 1000
-        while True:
-            try:
-                operation(*arguments, OPERATION_TIMEOUT_S)
-                return
-            except KafkaException as failure:
-                if not failure.args[0].retriable() or time.monotonic() > deadline:
-                    raise _meaning(failure) from failure
-                time.sleep(0.05)
+
+def _insist(operation: Any, *arguments: Any) -> None:
+    """Repeat an operation that may be retried, e.g. while the broker restarts."""
+    deadline = time.monotonic() + TRANSACTION_TIMEOUT_MS / 1000
+    while True:
+        try:
+            operation(*arguments, OPERATION_TIMEOUT_S)
+            return
+        except KafkaException as failure:
+            if not failure.args[0].retriable() or time.monotonic() > deadline:
+                raise _meaning(failure) from failure
+            time.sleep(0.05)
 
 
 def _meaning(failure: KafkaException) -> Exception:

@@ -15,7 +15,7 @@ VARIABLE: Final = "ELO_CRASH_AT"
 POINTS: Final = (
     "intake.before_flush",  # touches are with the producer, maybe not with the broker
     "intake.after_flush",  # the broker has them, the offsets of the touchpoints are not committed
-    "task.fenced",  # the old owner is out, nothing was read
+    "task.fenced",  # where the old owner stopped is known, nothing was read
     "restore.state",  # part of the changelog is on disk
     "restore.history",  # part of the de-dup table is on disk
     "definitions.taken",  # new definitions are in use in memory only

@@ -53,6 +53,9 @@ class Work(msgspec.Struct):
     done: bool = True
 
 
+State = tuple[Work, dict[str, Definition]]
+
+
 class Definitions:
     """The definitions that one partition has applied, and the work that they still ask for."""
 
@@ -81,7 +84,6 @@ class Definitions:
             elif key != MEMBERS_KEY:
                 definition = definition_from_json(orjson.loads(value))
                 self.applied[definition.id] = definition
-        self._before = (copy(self.work), self.applied)
         self._use()
 
     @property
@@ -97,15 +99,16 @@ class Definitions:
         """1 while a change of definitions is being worked off."""
         return 0 if self.work.done else 1
 
-    def begin(self, touches_next: int) -> None:
+    def begin(self, touches_next: int) -> State:
         """Take new definitions into use, if there are any and the last ones are done.
 
-        `touches_next`: committed offset; touches from there on are matched against the new catalogue.
+        `touches_next`: touches from this offset on are matched against the new catalogue.
+        Returns: what `rollback` needs to undo it and what `step` does in the same batch.
         """
-        self._before = (copy(self.work), self.applied)
+        before = (copy(self.work), self.applied)
         offset, wanted = self._control.view
         if not self.work.done or offset == self.work.offset:
-            return
+            return before
         old = self._resolver.outputs.catalogue
         changed = {name: one for name, one in wanted.items() if self._differs(one)}
         deleted = [name for name in self.applied if name not in wanted]
@@ -132,11 +135,12 @@ class Definitions:
         self._save(work)
         self._use()
         reach("definitions.taken")
+        return before
 
-    def rollback(self) -> None:
+    def rollback(self, before: State) -> None:
         """The batch is void: what `begin` and `step` did in it has not happened."""
-        work, applied = self._before
-        self.work, self.applied = copy(work), applied
+        work, self.applied = before
+        self.work = copy(work)
         self._use()
         self.close()  # The reader of the history has moved on.
 

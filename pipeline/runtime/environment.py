@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rocksdict import Cache
 
@@ -20,7 +21,9 @@ from .control import Control
 class Environment:
     """Settings, threads, caches; the callables are the transport's: topic, partition, offset or state.
 
-    `nodes_bytes`: memory for the decoded nodes of one partition.
+    `nodes_bytes`: memory for the decoded nodes of one partition. `membership`: what a transaction shows of
+    this member of the group, None while it is none. `wake`: there is work for the processor. `reopen`: open
+    abandoned partitions again, from what is committed.
     """
 
     settings: Settings
@@ -32,10 +35,15 @@ class Environment:
     control: Control
     nodes_bytes: int
     at_end: Callable[[str, int, int], bool]
-    begin: Callable[[str, int, int], None]
+    has_read: Callable[[str, int, int, int], bool]
+    membership: Callable[[], Any]
+    start: Callable[[str, int, int], int]
     rewind: Callable[[str, int, int], int]
     pause: Callable[[str, int, bool], None]
     data_dir: Path
+    transactional_id: str
+    wake: Callable[[], None]
+    reopen: Callable[[], None]
 
 
 def wall_ms() -> int:

@@ -30,12 +30,14 @@ class Flusher:
         interval_ms: int,
         in_thread: Callable[..., Awaitable[Any]],
         measures: Measures,
+        changelog_next: Callable[[], int],
     ) -> None:
         self._partition = partition
         self._touches = touches
         self._interval_s = interval_ms / 1000
         self._in_thread = in_thread
         self._measures = measures
+        self._changelog_next = changelog_next
         self._flushed_at = time.monotonic() + self._interval_s * (number % TURNS) / TURNS
         self._running: asyncio.Future[None] | None = None
 
@@ -65,7 +67,7 @@ class Flusher:
         """Set aside what is pending with its position, now; write it on a thread."""
         partition = self._partition
         position = partition.position
-        position.state_next = max(position.state_next, partition.checkpoint.changelog_next)
+        position.state_next = max(position.state_next, self._changelog_next())
         position.touches_next = max(position.touches_next, offsets[self._touches])
         position.at_ms = wall_ms()
         partition.store.begin_flush(partition.outputs.unpublished)

@@ -50,11 +50,11 @@ class Inbox:
             self.expected[batch.topic] = batch.position_end
         return True
 
-    def take(self, most: int) -> list[Any]:
+    def take(self, most: int, topic: str | None = None) -> list[Any]:
         """Up to `most` records in the order of broker time; records of one topic stay in the order of the
-        log.
+        log. `topic`: of this one only.
         """
-        queues = [queue for queue in self.waiting.values() if queue]
+        queues = [queue for name, queue in self.waiting.items() if queue and topic in (None, name)]
         if len(queues) == 1:
             queue = queues[0]
             return [queue.popleft() for _ in range(min(most, len(queue)))]

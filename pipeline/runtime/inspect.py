@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import orjson
 
-from ..core.evidence import links_of
+from ..core.links import links_of
 from ..core.node import COMPONENT_KEY, PAGE_KEY, Component, page_key
 from ..core.outbox import Outbox
 from ..core.outputs import Outputs
@@ -56,14 +56,15 @@ def read_components(settings: Settings) -> Iterator[Component]:
             yield component
 
 
-def _outputs(settings: Settings, policy: Policy) -> Outputs:
+def outputs_for(settings: Settings, policy: Policy) -> Outputs:
+    """What computes profiles of components that are read from outside. It keeps every instant of a leaf."""
     nodes: Any = _NoNodes()
     return Outputs(policy, Catalogue(()), nodes, settings.profile_key.get_secret_value().encode(), 0)
 
 
 def state_dump(settings: Settings) -> Iterator[dict[str, Any]]:
     """Every live profile as a mapping of the contract's shape, in no particular order."""
-    outputs = _outputs(settings, load_policy(settings))
+    outputs = outputs_for(settings, load_policy(settings))
     for component in read_components(settings):
         outputs.outbox = Outbox()
         for profile in outputs.profiles(component):
@@ -101,7 +102,7 @@ def state_hash(settings: Settings) -> str:
     """
     total = 0
     policy = load_policy(settings)
-    outputs = _outputs(settings, policy)
+    outputs = outputs_for(settings, policy)
     for component in read_components(settings):
         outputs.outbox = Outbox()
         for profile in outputs.profiles(component):

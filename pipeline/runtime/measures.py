@@ -16,34 +16,32 @@ class Measures:
     def __init__(self, partition: int, topics: Topics) -> None:
         self.partition = partition
         self.members: dict[str, int] = {}
-        self._after: dict[str, int] = {}
+        self.ahead: dict[str, int] = {}
+        """`members`, with batches that are not committed yet."""
         self._topics = (topics.touches, topics.mail)
 
     def restored(self, store: Store, members: dict[str, int]) -> None:
         """The partition is about to serve."""
-        self.members = self._after = members
+        self.members = self.ahead = members
         for segment, count in members.items():
             metrics.SEGMENT_PROFILES.labels(segment).inc(count)
         self.flushed(store)
 
-    def members_after(self, outbox: Outbox) -> dict[str, int]:
+    def count_members(self, outbox: Outbox) -> dict[str, int]:
         """Profiles inside each segment once the batch is committed."""
-        after = dict(self.members)
+        after = dict(self.ahead)
         for change in outbox.changes:
             after[change.segment_id] = after.get(change.segment_id, 0) + (
                 1 if change.change == "entered" else -1
             )
-        self._after = after
+        self.ahead = after
         return after
 
-    def committed(self, outbox: Outbox, duplicates: int, now_ms: int) -> None:
-        """A batch is committed at wall clock `now_ms`."""
-        metrics.TRANSACTIONS.labels("committed").inc()
+    def committed(self, outbox: Outbox, duplicates: int, members: dict[str, int], now_ms: int) -> None:
+        """A batch is committed at wall clock `now_ms`, after which the segments have so many `members`."""
         metrics.APPLIED.inc(outbox.touches)
         if duplicates:
             metrics.DUPLICATES.inc(duplicates)
-        for _, message in outbox.mail:
-            metrics.MAIL.labels(type(message).__name__.lower()).inc()
         if outbox.joins:
             metrics.JOINS.inc(outbox.joins)
         for reason in outbox.refused:
@@ -53,18 +51,18 @@ class Measures:
         metrics.ALIASES.inc(len(outbox.aliases))
         metrics.PROFILES.inc(len(outbox.snapshots))
         if outbox.changes:
-            self._changes(outbox, now_ms)
+            self._changes(outbox, members, now_ms)
 
-    def _changes(self, outbox: Outbox, now_ms: int) -> None:
+    def _changes(self, outbox: Outbox, members: dict[str, int], now_ms: int) -> None:
         for change in outbox.changes:
             metrics.CHANGES.labels(change.segment_id, change.change, change.cause).inc()
             if change.cause in _LIVE_CAUSES:
                 metrics.TOUCH_TO_CHANGE.observe(max(now_ms - change.decided_at, 0) / 1000)
-        for segment, count in self._after.items():
+        for segment, count in members.items():
             difference = count - self.members.get(segment, 0)
             if difference:
                 metrics.SEGMENT_PROFILES.labels(segment).inc(difference)
-        self.members = self._after
+        self.members = members
 
     def flushed(self, store: Store) -> None:
         """The local state has changed on disk."""

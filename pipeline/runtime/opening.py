@@ -1,4 +1,4 @@
-"""Opens a partition: fence the previous owner, bring local state up to date, put the parts together.
+"""Opens a partition: learn where the last owner stopped, bring local state up to date, assemble the parts.
 
 Runs on a thread: it waits for the broker and for the disk.
 """
@@ -13,10 +13,10 @@ from ..core.outputs import Outputs
 from ..core.resolver import Resolver
 from ..core.segments.catalogue import Catalogue
 from . import metrics
-from .checkpoint import Checkpoint, committed_offsets
 from .crashpoints import reach
 from .definitions import Definitions
 from .environment import Environment, wall_ms
+from .owner import committed_offsets, last_owner
 from .restore import restore, topic_id
 from .store import Position, Store, wipe
 
@@ -28,7 +28,6 @@ STALE_STATE_MS: Final = 3 * 86_400_000
 class Partition:
     """An open partition. `offsets`: topic → next offset to handle, as committed."""
 
-    checkpoint: Checkpoint
     store: Store
     position: Position
     offsets: dict[str, int]
@@ -39,24 +38,22 @@ class Partition:
     def close(self) -> None:
         """Drop what was not committed and close the files."""
         self.definitions.close()
-        self.checkpoint.close()
         self.store.close()
 
 
 def open_partition(env: Environment, partition: int, is_local: Callable[[str], bool]) -> Partition:
     """Open partition `partition`. Raises KafkaException or Retryable when the broker does not answer."""
     settings, topics = env.settings, env.topics
-    checkpoint = Checkpoint(settings, topics, partition, env.partitions, env.policy.version)
-    checkpoint.fence()
+    inputs = (topics.touches, topics.mail)
+    owner = last_owner(settings, topics.touches, partition, env.transactional_id)
+    offsets = committed_offsets(settings, inputs, partition, owner)
     reach("task.fenced")
-    offsets = committed_offsets(settings, (topics.touches, topics.mail), partition)
     store, position = _open_store(env, partition)
     try:
         now_ms = wall_ms()
         restore(settings, store, (topics.state, topics.touches), partition, offsets[topics.touches], position,
-                now_ms - env.policy.history_ms, metrics.RESTORE_RECORDS.inc)  # fmt: skip
+                now_ms - env.policy.history_ms, metrics.RESTORE_RECORDS.inc, owner.release)  # fmt: skip
         position.at_ms = now_ms
-        checkpoint.changelog_next = position.state_next
         key = settings.profile_key.get_secret_value().encode()
         outputs = Outputs(env.policy, Catalogue(()), store, key, settings.profile_interval_ms)
         resolver = Resolver(env.policy, store, outputs, is_local)
@@ -65,7 +62,7 @@ def open_partition(env: Environment, partition: int, is_local: Callable[[str], b
     except BaseException:
         store.close()
         raise
-    return Partition(checkpoint, store, position, offsets, outputs, resolver, definitions)
+    return Partition(store, position, offsets, outputs, resolver, definitions)
 
 
 def _open_store(env: Environment, partition: int) -> tuple[Store, Position]:

@@ -1,13 +1,15 @@
 """Replays a partition's changelog and history into its store, in bulk.
 
-The changelog is read from the stored position to its end; the caller has fenced the old owner before, so
-nothing is added meanwhile. The history (the de-dup table) is read from `elo.touches` up to the committed
+The changelog is read from the stored position to its end. The group takes no more offsets from the old
+owner, so nothing that it may still add will ever be committed; what it has left open is waited for, and ended
+when it does not end by itself. The history (the de-dup table) is read from `elo.touches` up to the committed
 offset.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -23,10 +25,22 @@ from .store import WRITE_RECORDS_MAX, Position, Store, history_key, pack_seen
 POLL_S: Final = 0.05  # a poll sits it out whenever fewer records are there than it asked for
 SILENCE_POLLS_MAX: Final = 1_200  # a minute: the broker may restart meanwhile
 FETCH_WAIT_MS: Final = 20  # the broker tells the end of a partition only after this time
+PATIENCE_S: Final = 0.5  # a transaction that stays open longer belongs to a worker that is gone
 
 
-def read_log(settings: Settings, topic: str, partition: int, start: int) -> Iterator[list[Any]]:
-    """Committed records of a partition from offset `start` to its present end, in lists.
+def read_log(
+    settings: Settings,
+    topic: str,
+    partition: int,
+    start: int,
+    end: int = 0,
+    release: Callable[[], None] = lambda: None,
+) -> Iterator[list[Any]]:
+    """Committed records of a partition from offset `start` to its end, in lists.
+
+    Args:
+        end: it goes at least so far, waiting for transactions that are open below.
+        release: called when one of them stays open.
 
     Raises: Retryable when the broker is silent for a minute.
     """
@@ -44,26 +58,30 @@ def read_log(settings: Settings, topic: str, partition: int, start: int) -> Iter
             check_crcs=False,
         )
     )
-    silent = 0
+    silent, ended, waiting_since = 0, False, 0.0
     try:
         consumer.assign([TopicPartition(topic, partition, start)])
         while silent < SILENCE_POLLS_MAX:
             messages = consumer.consume(WRITE_RECORDS_MAX, POLL_S)
             silent = 0 if messages else silent + 1
             records = []
-            ended = False
             for message in messages:
                 error = message.error()
                 if error is None:
                     records.append(message)
                 elif error.code() == KafkaError._PARTITION_EOF:
-                    ended = True
+                    ended = message.offset() >= end  # Below it, a transaction is open.
+                    waiting_since = waiting_since or time.monotonic()
                 elif not error.retriable() and error.code() != KafkaError._ALL_BROKERS_DOWN:
                     raise KafkaException(error)
             if records:
+                waiting_since = 0.0
                 yield records
             if ended:
                 return
+            if waiting_since and time.monotonic() - waiting_since > PATIENCE_S:
+                release()
+                waiting_since = time.monotonic()
         raise Retryable(
             "the broker is silent while a partition is restored", topic=topic, partition=partition
         )
@@ -79,11 +97,20 @@ def partitions_of(settings: Settings, topic: str) -> int:
     return len(found.partitions)
 
 
-def log_end(settings: Settings, topic: str, partition: int) -> int:
-    """The offset behind the last record of a partition, transaction markers included."""
-    consumer = Consumer(settings.kafka_config(group_id=f"{settings.group}-restore", enable_auto_commit=False))
+def log_ends(settings: Settings, topic: str, partitions: Iterable[int]) -> dict[int, int]:
+    """Partition → offset behind its last record, open transactions and their markers included."""
+    consumer = Consumer(
+        settings.kafka_config(
+            group_id=f"{settings.group}-restore",
+            enable_auto_commit=False,
+            isolation_level="read_uncommitted",
+        )
+    )
     try:
-        return int(consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=30)[1])
+        return {
+            partition: int(consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=30)[1])
+            for partition in partitions
+        }
     finally:
         consumer.close()
 
@@ -106,6 +133,7 @@ def restore(
     position: Position,
     history_since_ms: int,
     on_progress: Callable[[int], None],
+    release: Callable[[], None],
 ) -> None:
     """Bring the store up to what Kafka holds.
 
@@ -115,12 +143,13 @@ def restore(
         position: where the store stands; moved along.
         history_since_ms: older touches need not be remembered (broker time).
         on_progress: told the number of records replayed.
+        release: ends the transaction that the last owner has left open.
     """
     state, touches = names
     remaining = metrics.RESTORE_REMAINING.labels(partition)
-    end = log_end(settings, state, partition)
+    end = log_ends(settings, state, (partition,))[partition]
     history_records = max(touches_next - position.touches_next, 0)
-    for records in read_log(settings, state, partition, position.state_next):
+    for records in read_log(settings, state, partition, position.state_next, end, release):
         latest = {record.key(): record.value() for record in records}
         position.state_next = records[-1].offset() + 1
         position.at_ms = max(position.at_ms, records[-1].timestamp()[1])

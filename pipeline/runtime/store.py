@@ -15,7 +15,6 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
-import orjson
 from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch
 
 from ..core.errors import Retryable
@@ -30,6 +29,7 @@ from ..core.node import (
     page_key,
 )
 from .cache import Generations
+from .position import Position
 from .timers import TIMER_KEY, Timers, timer_key
 
 HISTORY_KEY: Final = b"h"
@@ -37,7 +37,6 @@ DEFINITION_KEY: Final = b"s"
 MEMBERS_KEY: Final = DEFINITION_KEY + b"\x00members"
 """How many profiles of the partition are inside each segment, for the metric."""
 POSITION_KEY: Final = b"\x00position"
-STATE_VERSION: Final = 1
 _SEEN: Final = struct.Struct(">qq")  # offset in elo.touches, broker time in ms
 
 COMPONENT_BYTES: Final = 6_000  # a decoded component of the usual size, measured; docs/decisions/0007
@@ -66,36 +65,12 @@ def touch_offset(seen: bytes) -> int:
     return int(_SEEN.unpack(seen)[0])
 
 
-class Position:
-    """How far the local state has come: next offsets of the changelog and of the history, and when.
-
-    `topic_id` names the incarnation of the changelog topic; a state of another one is worthless.
-    """
-
-    __slots__ = ("at_ms", "state_next", "topic_id", "touches_next")
-
-    def __init__(self, topic_id: str, state_next: int = 0, touches_next: int = 0, at_ms: int = 0) -> None:
-        self.topic_id = topic_id
-        self.state_next = state_next
-        self.touches_next = touches_next
-        self.at_ms = at_ms
-
-    def encode(self) -> bytes:
-        """The stored form."""
-        return orjson.dumps([STATE_VERSION, self.topic_id, self.state_next, self.touches_next, self.at_ms])
-
-    @classmethod
-    def decode(cls, value: bytes) -> Position | None:
-        """The stored position; None if another version of the program wrote it."""
-        version, *fields = orjson.loads(value)
-        return cls(*fields) if version == STATE_VERSION else None
-
-
 class Store:
     """One partition's nodes, history and timers. Not thread-safe, except `flush`, which may run beside reads.
 
-    Within a batch, changes are collected; `encode` turns them into changelog records, `applied` keeps them
-    after the commit, `rollback` forgets them.
+    Within a batch, changes are collected; `stage` turns them into changelog records, which the next batch
+    builds on while they are committed; `applied` keeps them then. `rollback` forgets what was collected,
+    `discard` what is staged.
     """
 
     def __init__(self, path: Path, cache: Cache, nodes_bytes: int) -> None:
@@ -109,6 +84,7 @@ class Store:
         self.identifiers: Generations[IdentifierNode] = Generations(
             max(1000, nodes_bytes // 5 // IDENTIFIER_BYTES // 2)
         )
+        self.staged: dict[bytes, bytes | None] = {}
         self.pending: dict[bytes, bytes | None] = {}
         self.flushing: dict[bytes, bytes | None] = {}
         self.changed_components: dict[str, Component] = {}
@@ -190,9 +166,7 @@ class Store:
             if key in self.seen:
                 found.add(key)
             else:
-                value = self.pending.get(key, _MISSING)
-                if value is _MISSING:
-                    value = self.flushing.get(key, _MISSING)
+                value = self._in_memory(key)
                 if value is _MISSING:
                     ask.append(key)
                 elif value is not None and _SEEN.unpack(value)[1] >= since_ms:
@@ -210,12 +184,17 @@ class Store:
     # -- values ---------------------------------------------------------------------------------------------
 
     def get(self, key: bytes) -> bytes | None:
-        """The committed value of a key."""
-        value = self.pending.get(key, _MISSING)
+        """The value of a key, committed or staged."""
+        value = self._in_memory(key)
+        return self.db.get(key) if value is _MISSING else value  # type: ignore[no-any-return]
+
+    def _in_memory(self, key: bytes) -> bytes | None:
+        """The value of a key that is not on disk yet; `_MISSING` if there is none."""
+        value = self.staged.get(key, _MISSING)
         if value is _MISSING:
-            value = self.flushing.get(key, _MISSING)
+            value = self.pending.get(key, _MISSING)
             if value is _MISSING:
-                return self.db.get(key)  # type: ignore[no-any-return]
+                value = self.flushing.get(key, _MISSING)
         return value
 
     def put(self, key: bytes, value: bytes | None) -> None:
@@ -235,8 +214,15 @@ class Store:
 
     # -- life of a batch ------------------------------------------------------------------------------------
 
-    def encode(self) -> dict[bytes, bytes | None]:
-        """The changelog records of the batch: last value of each changed key; None is a tombstone."""
+    def begin(self) -> None:
+        """Begin a batch. Only here the caches let go: what it changes must stay until it is staged."""
+        self.components.age()
+        self.identifiers.age()
+
+    def stage(self) -> dict[bytes, bytes | None]:
+        """End the batch; what was staged before is applied. Returns its changelog records: last value of each
+        changed key; None is a tombstone.
+        """
         records: dict[bytes, bytes | None] = dict.fromkeys(self.dropped)
         for identifier, node in self.changed_identifiers.items():
             records[identifier_key(identifier)] = node.encode()
@@ -248,15 +234,19 @@ class Store:
                 component.dirty_pages.clear()
             records[component_key(root)] = component.encode()
         records.update(self.extra)
+        self.staged = {**records, **self.seen}
+        self._end_batch()
         return records
 
-    def applied(self, records: dict[bytes, bytes | None]) -> None:
-        """The batch is committed: its records and its part of the history count from now on."""
-        self.pending.update(records)
-        self.pending.update(self.seen)
-        self._end_batch()
-        self.components.age()
-        self.identifiers.age()
+    def applied(self) -> None:
+        """What is staged is committed: it goes to the disk with the next flush."""
+        self.pending.update(self.staged)
+        self.staged = {}
+
+    def discard(self) -> None:
+        """What is staged is void. The batch that was built on it must be rolled back before."""
+        self.staged = {}
+        self.rollback()
 
     def rollback(self) -> None:
         """The batch is void: forget every decoded node, for any of them may have been changed."""

@@ -1,27 +1,26 @@
-"""One partition's resolver: takes what the transport brings, lets the core decide, and commits.
+"""One partition of the resolver: what it has been handed, its state, and its part of a batch.
 
-All of its Python runs on the event loop; waiting for the broker and for the disk happens on threads, so other
-partitions compute meanwhile. A task lives from assignment to revocation.
+The processor decides when a batch is computed and commits it. A task lives from assignment to revocation.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable
 from typing import Any, Final
 
 import orjson
 import structlog
+from confluent_kafka import KafkaException
 
-from ..core.errors import InvariantViolation
 from ..core.facet import NEVER
-from ..core.messages import decode_message
-from ..core.outbox import Outbox
+from ..core.messages import Message, decode_message
+from ..core.outbox import Outbox, Output
 from ..core.touch import EVENT_HASH, decode_touch
+from ..transport import HOPELESS
 from . import metrics
-from .checkpoint import Fenced, MustAbort, partition_of, within_limit
+from .checkpoint import partition_of
 from .crashpoints import reach
 from .environment import Environment, wall_ms
 from .flusher import Flusher
@@ -29,7 +28,7 @@ from .inbox import Inbox, Stretch
 from .measures import Measures
 from .opening import Partition, open_partition
 from .store import MEMBERS_KEY, history_key
-from .work import Rejected, Work, next_offsets, reject
+from .work import Work, next_offsets
 
 log = structlog.get_logger()
 
@@ -38,24 +37,31 @@ REST_S: Final = 0.1  # a partition without records for so long is at rest: its p
 TIMERS_BATCH_MAX: Final = 1_000
 TIMER_GRACE_MS: Final = 50  # a touch logged just before a due instant is still on its way to us
 INBOX_RECORDS_MAX: Final = 20_000
-ATTEMPTS_MAX: Final = 20  # a transaction that the broker aborts is run again so often
+OPENING_S: Final = 120.0
 
 
 class Task:
-    """The resolver of one partition."""
+    """One partition. Its methods run on the event loop; waiting for the disk happens on threads."""
 
     def __init__(self, environment: Environment, partition: int) -> None:
         self.environment = environment
         self.partition = partition
         self.ready = False
-        self._stopping = False
+        self.stopping = False
+        self.released = asyncio.Event()
+        """Set by the processor when the partition is in no batch any more."""
+        self.offsets: dict[str, int] = {}
+        """Topic → next offset to handle, as committed."""
+        self.ahead: dict[str, int] = {}
+        """The same, with batches that are not committed yet."""
+        self.now_ms = 0
+        """Time of the last record handled, or of the last look when nothing was left."""
+        self.note = self.noted = ""
+        """What is kept beside the committed offset; `noted` with batches that are not committed yet."""
         self._early: list[Stretch] = []
         self._inbox: Inbox | None = None
-        self._wake = asyncio.Event()
-        self._now_ms = 0
         self._paused = False
         self._took_at = 0.0
-        self._note = ""
         self._opened: Partition | None = None
         self.measures = Measures(partition, environment.topics)
 
@@ -72,23 +78,24 @@ class Task:
             inbox.epochs[batch.topic] = epoch
         elif len(inbox) > INBOX_RECORDS_MAX and not self._paused:
             self._pause(True)
-        self._wake.set()
-
-    def wake(self) -> None:
-        """Something else than a record may need work: definitions have changed, or the task must stop."""
-        self._wake.set()
+        self.environment.wake()
 
     def stop(self) -> None:
-        """Finish and commit the batch under way, then end."""
-        self._stopping = True
-        self._wake.set()
+        """Take no part in further batches. One that is under way is committed if the group still takes it."""
+        self.stopping = True
+        self.environment.wake()
+
+    def abandon(self) -> None:
+        """End at once: what is in memory may not be what was committed, so the disk must not get it."""
+        self.ready = False
+        self.stop()
 
     def lag_seconds(self) -> float:
         """Age of the last record handled, s; 0 once everything was handled."""
         inbox = self._inbox
-        if inbox is None or not self._now_ms or self._caught_up():
+        if inbox is None or not self.now_ms or self._caught_up():
             return 0.0
-        return max(0.0, (wall_ms() - self._now_ms) / 1000)
+        return max(0.0, (wall_ms() - self.now_ms) / 1000)
 
     def is_resting(self, seconds: float) -> bool:
         """Whether no record was handled for so long."""
@@ -101,53 +108,51 @@ class Task:
 
     # -- life ------------------------------------------------------------------------------------------
 
-    async def run(self) -> None:
-        """Open, work until stopped, close.
-
-        Raises Fenced when another owner took over, else only what is fatal.
-        """
-        try:
-            self._use(await self._in_thread(self._open))
-            if self._stopping:
-                return
+    async def open(self, changelog_next: Callable[[], int]) -> None:
+        """Bring the state up to date and start reading. Raises what the broker or the disk raises."""
+        self._use(await self._in_thread(self._open), changelog_next)
+        if not self.stopping:
             self._start_reading()
-            while True:
-                records = await self._take()
-                if self._stopping:
-                    break
-                await self._handle(records)
-            await self.flusher.all(self._offsets)
-        finally:
-            await self._in_thread(self._close)
+
+    async def close(self) -> None:
+        """Write what is committed to the disk and close the files. Does nothing if it was never open."""
+        if self.ready:
+            await self.flusher.all(self.offsets)
+        await self._in_thread(self._close)
 
     async def _in_thread(self, work: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self.environment.executor, work, *arguments)
 
     def _open(self) -> Partition:
-        """Runs on a thread."""
+        """Runs on a thread. A broker that is down may come back: it is tried again for OPENING_S."""
         env, started = self.environment, time.monotonic()
-        opened = self._opened = open_partition(env, self.partition, self._is_local)
+        while True:
+            try:
+                opened = self._opened = open_partition(env, self.partition, self._is_local)
+                break
+            except KafkaException as failure:
+                if time.monotonic() - started > OPENING_S or failure.args[0].code() in HOPELESS:
+                    raise
+                log.warning("opening a partition again", partition=self.partition, error=str(failure))
+                time.sleep(REST_S)
         members = opened.store.get(MEMBERS_KEY)
         self.measures.restored(opened.store, {} if members is None else orjson.loads(members))
         log.info("partition restored", partition=self.partition, seconds=round(time.monotonic() - started, 2))
         return opened
 
-    def _use(self, opened: Partition) -> None:
+    def _use(self, opened: Partition, changelog_next: Callable[[], int]) -> None:
         settings, topics = self.environment.settings, self.environment.topics
         self.store, self.outputs, self.resolver = opened.store, opened.outputs, opened.resolver
-        self.checkpoint, self.definitions, self._offsets = (
-            opened.checkpoint,
-            opened.definitions,
-            opened.offsets,
-        )
+        self.definitions = opened.definitions
+        self.offsets = self.ahead = opened.offsets
         self.flusher = Flusher(opened, self.partition, topics.touches, settings.flush_interval_ms,
-                               self._in_thread, self.measures)  # fmt: skip
+                               self._in_thread, self.measures, changelog_next)  # fmt: skip
 
     def _start_reading(self) -> None:
         env = self.environment
-        self._inbox = Inbox(self._offsets)
-        for topic, offset in self._offsets.items():
-            env.begin(topic, self.partition, offset)
+        self._inbox = Inbox(self.offsets)
+        for topic, offset in self.offsets.items():
+            self._inbox.epochs[topic] = env.start(topic, self.partition, offset)
         early, self._early = self._early, []
         for batch in early:
             self.offer(batch)
@@ -175,34 +180,37 @@ class Task:
     def _stream_ms(self, caught_up: bool) -> int:
         """Now: the wall clock once both inputs are read to their end, else the last record's time."""
         if caught_up:
-            return max(self._now_ms, wall_ms() - TIMER_GRACE_MS)
-        return self._now_ms
+            return max(self.now_ms, wall_ms() - TIMER_GRACE_MS)
+        return self.now_ms
 
-    async def _take(self) -> list[Any]:
-        """Wait for records, a due timer, profiles to publish or definitions.
+    def waiting(self, only_mail: bool = False) -> int:
+        """Records that wait to be handled."""
+        inbox = self._inbox
+        if inbox is None:
+            return 0
+        return len(inbox.waiting[self.environment.topics.mail]) if only_mail else len(inbox)
 
-        Returns the records, maybe none.
-        """
-        inbox, settings = self._inbox, self.environment.settings
+    def take(self, most: int, only_mail: bool = False) -> list[Any]:
+        """Up to `most` records, in the order of broker time."""
+        inbox = self._inbox
         assert inbox is not None
-        while not self._stopping:
-            if len(inbox):
-                early_s = self._took_at + settings.commit_interval_ms / 1000 - time.monotonic()
-                if early_s > 0 and len(inbox) < settings.batch_records_max:
-                    await asyncio.sleep(early_s)
-                self._took_at = time.monotonic()
-                records = inbox.take(settings.batch_records_max)
-                if self._paused and len(inbox) < INBOX_RECORDS_MAX // 2:
-                    self._pause(False)
-                return records
-            if self._has_own_work():
-                return []
-            self.flusher.maybe(self._offsets)
-            await self._wait()
-        return []
+        self._took_at = time.monotonic()
+        records = inbox.take(most, self.environment.topics.mail if only_mail else None)
+        if self._paused and len(inbox) < INBOX_RECORDS_MAX // 2:
+            self._pause(False)
+        return records
 
-    def _has_own_work(self) -> bool:
+    def has_mail_up_to(self, end: int) -> bool:
+        """Whether all mail below offset `end` of its topic was handled."""
+        inbox, topic = self._inbox, self.environment.topics.mail
+        if inbox is None or inbox.waiting[topic]:
+            return False
+        return self.environment.has_read(topic, self.partition, inbox.expected[topic], end)
+
+    def has_own_work(self) -> bool:
         """Whether something is to be done although there is no record to handle."""
+        if not self.noted:
+            return True  # The group is to know who has the partition now.
         if not self._caught_up():
             return False
         now_ms = self._stream_ms(caught_up=True)
@@ -210,91 +218,82 @@ class Task:
             return True
         return bool(self.outputs.unpublished) and time.monotonic() - self._took_at >= REST_S
 
-    async def _wait(self) -> None:
-        """Wait until the next timer is due or something wakes the task, a second at most."""
-        self._wake.clear()
+    def rest_s(self) -> float:
+        """How long nothing is to be done unless a record comes, s."""
         due_s = (self.store.timers.next_ms() - wall_ms() + TIMER_GRACE_MS) / 1000
-        most_s = REST_S if self.outputs.unpublished else 1.0
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), min(max(due_s, 0.01), most_s))
+        return min(due_s, REST_S if self.outputs.unpublished else 1.0)
 
     def _pause(self, pause: bool) -> None:
         self._paused = pause
-        for topic in self._offsets:
+        for topic in self.offsets:
             self.environment.pause(topic, self.partition, pause)
 
     # -- a batch ---------------------------------------------------------------------------------------
 
-    async def _handle(self, records: list[Any]) -> None:
-        """Handle records in one transaction; a touch that raises is isolated and rejected alone."""
-        rejections: list[Rejected] = []
-        for _ in range(ATTEMPTS_MAX):
-            work = self._begin_work(records)
-            try:
-                if not rejections:
-                    await self._take_in(records, work)
-            except InvariantViolation:
-                raise
-            except Exception as error:  # The one place: whatever the core raises for a touch.
-                self._rollback(work)
-                if len(records) > 1:
-                    middle = len(records) // 2
-                    await self._handle(records[:middle])
-                    await self._handle(records[middle:])
-                    return
-                if records[0].topic() != self.environment.topics.touches:
-                    raise
-                offset = records[0].offset()
-                log.error("a touch raised", partition=self.partition, offset=offset, error=repr(error))
-                rejections.append(reject(records[0], error))
-                continue
-            await self._finish(work)
-            try:
-                await self._commit(work, rejections)
-                return
-            except MustAbort as error:
-                log.warning("transaction aborted, running the batch again", partition=self.partition,
-                            error=str(error.__cause__))  # fmt: skip
-                metrics.TRANSACTIONS.labels("aborted").inc()
-                await within_limit(self._in_thread(self.checkpoint.abort))
-                self._rollback(work)
-        raise InvariantViolation(
-            "the broker aborts every transaction of this partition", partition=self.partition
-        )
+    def begin_work(self, records: list[Any], mail: list[tuple[str, Message]], told: list[Output]) -> Work:
+        """Begin the partition's part of a batch. `mail` and `told` take the effects of all partitions."""
+        self.store.begin()
+        outbox = self.outputs.outbox = Outbox(mail=mail, told=told)
+        self.outputs.present_ms = wall_ms()
+        before = self.definitions.begin(self.ahead[self.environment.topics.touches])
+        offsets = next_offsets(records, self.ahead)
+        return Work(offsets, outbox, [], [], len(records), before, self.measures.ahead)
 
-    def _begin_work(self, records: list[Any]) -> Work:
-        outbox = self.outputs.outbox = Outbox()
-        return Work(next_offsets(records, self._offsets), outbox, self._now_ms, [], [], len(records))
+    def rollback(self, work: Work) -> None:
+        """The batch is void: nothing of it may stay in memory, neither nodes nor messages nor definitions.
 
-    def _rollback(self, work: Work) -> None:
-        """The batch is void: nothing of it may stay in memory, neither nodes nor messages nor definitions."""
-        self.store.rollback()
+        What was staged last goes with it if it is this one.
+        """
+        if self.ahead is work.next_offsets:
+            self.store.discard()
+            self.ahead, self.noted = self.offsets, self.note
+        else:
+            self.store.rollback()
         self.resolver.queue.clear()
         self.outputs.unpublished.update(work.outbox.published)
-        self.definitions.rollback()
+        self.definitions.rollback(work.before)
+        self.measures.ahead = work.members_before
         for due_ms, root in work.fired:
             self.store.timers.add(due_ms, root)
 
-    async def _take_in(self, records: list[Any], work: Work) -> None:
+    async def take_in(self, records: list[Any], work: Work) -> None:
         """Let the core see the records. What it raises here is the fault of one of them."""
-        self.definitions.begin(self._offsets[self.environment.topics.touches])
         for start in range(0, len(records), SLICE_RECORDS):
             if start:
                 await asyncio.sleep(0)
             self._handle_slice(records[start : start + SLICE_RECORDS], work)
 
-    async def _finish(self, work: Work) -> None:
-        """Timers, definitions, snapshots. What raises here is nobody's record: it ends the worker."""
-        inbox = self._inbox
-        assert inbox is not None
-        caught_up = self._caught_up()
-        self._now_ms = now_ms = max(self._now_ms, self._stream_ms(caught_up))
-        self._fire_timers(now_ms, work)
-        if caught_up:
-            await self.definitions.step(now_ms, lambda: self.flusher.all(self._offsets))
-        self.outputs.publish_all(now_ms, at_rest=caught_up and not work.size)
+    def receive(self, to: str, message: Message, now_ms: int) -> None:
+        """A message from another partition of this worker, as part of the batch under way."""
+        self.now_ms = max(self.now_ms, now_ms)
+        self.resolver.receive(to, message, self.now_ms)
+
+    async def finish(self, work: Work) -> None:
+        """Timers and definitions. What raises here is nobody's record: it ends the worker."""
+        work.caught_up = self._caught_up()
+        self.now_ms = max(self.now_ms, self._stream_ms(work.caught_up))
+        self._fire_timers(self.now_ms, work)
+        if work.caught_up:
+            await self.definitions.step(self.now_ms, lambda: self.flusher.all(self.offsets))
+
+    def conclude(self, work: Work) -> None:
+        """Profiles to publish, timers to set; then nothing more is decided, and the next batch may begin.
+
+        The batch before must have been applied.
+        """
+        self.outputs.publish_all(self.now_ms, at_rest=work.caught_up and not work.size)
         self._arm(work)
-        work.now_ms = now_ms
+        if work.outbox.changes:
+            work.members = self.measures.count_members(work.outbox)
+            self.store.put(MEMBERS_KEY, orjson.dumps(work.members))
+        work.note, work.records = self._make_note(), self.store.stage()
+        work.changed = bool(
+            work.records
+            or work.outbox.snapshots
+            or work.next_offsets != self.ahead
+            or work.note != self.noted
+        )
+        self.ahead, self.noted = work.next_offsets, work.note
 
     def _handle_slice(self, records: list[Any], work: Work) -> None:
         touches = self.environment.topics.touches
@@ -304,16 +303,16 @@ class Task:
             if record.topic() == touches:
                 keys[record.offset()] = history_key(record.key(), record.value()[EVENT_HASH])
         known = (
-            store.known(list(keys.values()), self._now_ms - self.environment.policy.history_ms)
+            store.known(list(keys.values()), self.now_ms - self.environment.policy.history_ms)
             if keys
             else set()
         )
         for record in records:
             now_ms = record.timestamp()[1]
-            if now_ms < self._now_ms:
-                now_ms = self._now_ms
+            if now_ms < self.now_ms:
+                now_ms = self.now_ms
             else:
-                self._now_ms = now_ms
+                self.now_ms = now_ms
             if record.topic() != touches:
                 resolver.receive(record.key().decode(), decode_message(record.value()), now_ms)
                 continue
@@ -342,47 +341,22 @@ class Task:
                 component.armed = due_ms
                 work.armed.append((due_ms, root))
 
-    # -- committing ------------------------------------------------------------------------------------
+    # -- committed -------------------------------------------------------------------------------------
 
-    async def _commit(self, work: Work, rejections: list[Rejected]) -> None:
-        if work.outbox.changes:
-            self.store.put(MEMBERS_KEY, orjson.dumps(self.measures.members_after(work.outbox)))
-        records = self.store.encode()
-        note = self._make_note()
-        if (
-            not records
-            and work.next_offsets == self._offsets
-            and note == self._note
-            and not work.outbox.snapshots
-        ):
-            self._applied(work, records)
-            return
-        started = time.monotonic()
-        reach("batch.computed")
-        reach("transaction.begun")
-        self.checkpoint.write(records, work.outbox)
-        for value, key, headers in rejections:
-            self.checkpoint.reject(value, key, headers)
-        reach("transaction.written")
-        await within_limit(self._in_thread(self.checkpoint.commit, work.next_offsets, note))
-        reach("transaction.committed")
-        metrics.COMMIT_SECONDS.observe(time.monotonic() - started)
-        self._note = note
-        self._offsets = work.next_offsets
-        self._applied(work, records)
-        self.measures.committed(work.outbox, work.duplicates, wall_ms())
-
-    def _applied(self, work: Work, records: dict[bytes, bytes | None]) -> None:
+    def applied(self, work: Work) -> None:
+        """The batch is committed: memory follows."""
+        self.note, self.offsets = work.note, work.next_offsets
         store = self.store
-        store.applied(records)
+        store.applied()
         for due_ms, root in work.fired:
             store.clear_timer(due_ms, root)
         for due_ms, root in work.armed:
             store.set_timer(due_ms, root)
         if work.fired:
             metrics.TIMERS.inc(len(work.fired))
+        self.measures.committed(work.outbox, work.duplicates, work.members, wall_ms())
         reach("batch.applied")
-        self.flusher.maybe(self._offsets)
+        self.flusher.maybe(self.offsets)
 
     def _make_note(self) -> str:
         """What `elo wait` must know beside the offsets: next timer, open work, definitions applied."""
@@ -390,8 +364,10 @@ class Task:
         due_ms = next_ms if next_ms < min(self.store.timers.horizon_ms, NEVER) else None
         open_count = len(self.outputs.unpublished) + self.definitions.open_steps()
         return orjson.dumps(
-            {"due": due_ms, "open": open_count, "defs": self.definitions.next_offset}
+            {
+                "due": due_ms,
+                "open": open_count,
+                "defs": self.definitions.next_offset,
+                "by": self.environment.transactional_id,
+            }
         ).decode()
-
-
-__all__ = ["Environment", "Fenced", "Task"]

@@ -1,14 +1,15 @@
-"""One batch under way: what it consumed, what it decided, and how a touch that cannot be handled is kept."""
+"""A batch under way: what it consumed, what it decided, and how a touch that cannot be handled is kept."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..core.errors import Reason
 from ..core.outbox import Outbox
 from . import metrics
+from .definitions import State
 
 Rejected = tuple[bytes, bytes, list[tuple[str, str | bytes | None]]]
 """Value, key and headers of a touch that raised."""
@@ -16,15 +17,26 @@ Rejected = tuple[bytes, bytes, list[tuple[str, str | bytes | None]]]
 
 @dataclass(slots=True)
 class Work:
-    """A batch. `size`: records in it. `fired`, `armed`: timers as (due ms, root)."""
+    """One partition's part of a batch. `size`: records taken in. `fired`, `armed`: timers as (due ms, root).
+
+    `caught_up`: nothing was left behind it. `records`: of the changelog; `changed`: there is something to
+    commit. `note`: what is kept beside the committed offset of touches. `members`: profiles in each segment
+    after it. `before`, `members_before`: definitions and members to go back to.
+    """
 
     next_offsets: dict[str, int]
     outbox: Outbox
-    now_ms: int
     fired: list[tuple[int, str]]
     armed: list[tuple[int, str]]
     size: int
+    before: State
+    members_before: dict[str, int]
+    members: dict[str, int] = field(default_factory=dict)
+    records: dict[bytes, bytes | None] = field(default_factory=dict)
+    changed: bool = False
     duplicates: int = 0
+    caught_up: bool = False
+    note: str = ""
 
 
 def next_offsets(records: list[Any], before: Mapping[str, int]) -> dict[str, int]:

@@ -7,13 +7,15 @@ partition is the task's. An unexpected error ends the process before anything is
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import gc
 import os
 import signal
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from pathlib import Path
+from typing import IO, Any, Final
+from uuid import uuid4
 
 import structlog
 from confluent_kafka import KafkaException
@@ -32,7 +34,8 @@ from .environment import Environment
 from .health import Health, check_port, serve
 from .intake import Intake
 from .logs import configure_logs
-from .task import Fenced, Task
+from .processor import Processor
+from .task import Task
 
 log = structlog.get_logger()
 
@@ -107,6 +110,29 @@ def make_data_dir(settings: Settings) -> None:
         ) from error
 
 
+def take_worker_id(data_dir: Path) -> tuple[str, IO[str]]:
+    """A name for this worker that lasts as long as its data directory, and the lock that keeps others off it.
+
+    Workers that share a directory have one each.
+    """
+    number = 0
+    while True:
+        file = (data_dir / f"worker-{number}").open("a+")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.close()
+            number += 1
+            continue
+        file.seek(0)
+        name = file.read().strip()
+        if not name:
+            name = uuid4().hex
+            file.write(name)
+            file.flush()
+        return name, file
+
+
 class Worker:
     """The Faust app, its agents and the tasks of the partitions that it owns."""
 
@@ -116,12 +142,15 @@ class Worker:
         self.exit_code = EXIT_CLEAN
         self.tasks: dict[int, Task] = {}
         self.lives: dict[int, asyncio.Task[None]] = {}
+        self.processor: Processor | None = None
+        self._processing: asyncio.Task[None] | None = None
         self.intake = Intake(settings, topics, policy, partitions)
         self.health = Health(self)
         self.executor = ThreadPoolExecutor(max_workers=2 * partitions + 2, thread_name_prefix="task")
         self.control = Control(settings, topics.definitions, self._definitions_changed)
         self._loop: asyncio.AbstractEventLoop | None = None
         self.app = self._make_app()
+        worker_id, self._id_lock = take_worker_id(settings.data_dir)
         self.environment = Environment(
             settings=settings,
             topics=topics,
@@ -134,10 +163,17 @@ class Worker:
             at_end=lambda topic, partition, offset: self._consumer.is_read_to_end(
                 TP(topic, partition), offset
             ),
-            begin=lambda topic, partition, offset: self._consumer.begin(TP(topic, partition), offset),
+            has_read=lambda topic, partition, offset, end: self._consumer.has_read(
+                TP(topic, partition), offset, end
+            ),
+            membership=lambda: self._consumer.group_metadata(),  # noqa: PLW0108 - there is no consumer yet
+            start=lambda topic, partition, offset: self._consumer.begin_at(TP(topic, partition), offset),
             rewind=lambda topic, partition, offset: self._consumer.rewind(TP(topic, partition), offset),
             pause=self._pause,
             data_dir=settings.data_dir / (settings.topic_prefix or "default"),
+            transactional_id=f"{settings.group}-{worker_id}",
+            wake=self._wake_processor,
+            reopen=self._reopen,
         )
 
     @property
@@ -222,9 +258,12 @@ class Worker:
     def _assigned(self, tps: set[TP]) -> None:
         for tp in sorted(tps):
             if tp.topic == self.topics.touches:
-                before = self.lives.get(tp.partition)
-                task = self.tasks[tp.partition] = Task(self.environment, tp.partition)
-                self.lives[tp.partition] = asyncio.ensure_future(self._live(task, before))
+                self._begin_life(tp.partition)
+
+    def _begin_life(self, partition: int) -> None:
+        before = self.lives.get(partition)
+        task = self.tasks[partition] = Task(self.environment, partition)
+        self.lives[partition] = asyncio.ensure_future(self._live(task, before))
 
     def _revoked(self, tps: set[TP]) -> None:
         for tp in tps:
@@ -239,26 +278,39 @@ class Worker:
             gc.collect()
         try:
             await self.control.wait()
-            await task.run()
-        except Fenced:
-            log.warning("another worker took the partition over", partition=task.partition)
-            if self.tasks.get(task.partition) is task:
-                await self._outlive_fencing(task)
+            processor = self._start_processor()
+            await task.open(lambda: processor.checkpoint.changelog_next.get(task.partition, 0))
+            if not task.stopping:
+                await processor.serve(task)
+            await task.close()
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001 - whatever it is, the process must end
             self.fail(error)
 
-    async def _outlive_fencing(self, task: Task) -> None:
-        """Fenced, yet still assigned: the group will say so soon. If it does not, something is wrong."""
-        deadline = time.monotonic() + 3 * self.settings.session_timeout_ms / 1000
-        while self.tasks.get(task.partition) is task:
-            if time.monotonic() > deadline:
-                self.fail(
-                    PipelineError("fenced, but still assigned: does another deployment use this prefix?")
-                )
-                return
-            await asyncio.sleep(0.2)
+    def _start_processor(self) -> Processor:
+        if self.processor is None:
+            self.processor = Processor(self.environment)
+            self._processing = asyncio.ensure_future(self._process(self.processor))
+        return self.processor
+
+    def _reopen(self) -> None:
+        """Begin a new life of every partition that was abandoned."""
+        for partition, task in self.tasks.items():
+            if task.stopping:
+                self._begin_life(partition)
+
+    async def _process(self, processor: Processor) -> None:
+        try:
+            await processor.run()
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the process must end
+            self.fail(error)
+
+    def _wake_processor(self) -> None:
+        if self.processor is not None:
+            self.processor.wake()
 
     def fail(self, error: BaseException) -> None:
         """End the process: nothing more is committed, a restart reads again from the last good state."""
@@ -278,6 +330,9 @@ class Worker:
         lives = [life for life in self.lives.values() if not life.done()]
         if lives:
             await asyncio.wait(lives, timeout=STOP_TIMEOUT_S)
+        if self.processor is not None and self._processing is not None:
+            self.processor.stop()
+            await asyncio.wait([self._processing], timeout=STOP_TIMEOUT_S)
         self.control.stop()
 
     def _definitions_changed(self) -> None:
@@ -288,8 +343,7 @@ class Worker:
     def _wake_tasks(self) -> None:
         if self.control.failure is not None:
             self.fail(self.control.failure)
-        for task in self.tasks.values():
-            task.wake()
+        self._wake_processor()
 
     def _pause(self, topic: str, partition: int, pause: bool) -> None:
         change = self._consumer.pause if pause else self._consumer.resume

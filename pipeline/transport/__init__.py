@@ -5,7 +5,7 @@ It stands alone: it imports nothing from the rest of the package.
 
 from __future__ import annotations
 
-from .base import TransportStats
+from .base import HOPELESS, TransportStats
 from .batch import Batch, BatchSchema, Chain, Link
 from .consumer import Consumer
 from .errors import ConfigurationError, TransportError
@@ -15,6 +15,7 @@ from .transport import APP_SETTINGS, Transport, batch_topic, configure_app, cons
 __all__ = [
     "APP_SETTINGS",
     "CONSUMER_DEFAULTS",
+    "HOPELESS",
     "Batch",
     "BatchSchema",
     "Chain",

@@ -81,6 +81,17 @@ class Consumer(GroupMember):
             partition.start_at(offset)
         return True
 
+    def begin_at(self, tp: TP, offset: int) -> int:
+        """Start reading a partition of a held topic at `offset`, or start again there.
+
+        Returns: the epoch of the batches to come, 0 if it is the first time.
+        """
+        partition = self._partitions.get(tp)
+        if partition is not None and partition.begun:
+            return self.rewind(tp, offset)
+        self.begin(tp, offset)
+        return 0
+
     def pause(self, tp: TP) -> None:
         """Hand over no further batch of `tp`.
 
@@ -115,6 +126,27 @@ class Consumer(GroupMember):
         if partition is None or partition.ended_ms is None:
             return False
         return not partition.backlog_records and partition.handed <= position
+
+    def has_read(self, tp: TP, position: int, end: int) -> bool:
+        """Whether whoever has worked `tp` off up to `position` has everything below offset `end`."""
+        partition = self._partitions.get(tp)
+        if partition is None or partition.backlog_records or partition.position < end:
+            return False
+        return partition.handed <= position
+
+    def group_metadata(self) -> Any:
+        """What a transaction must show of this member for its offsets to be taken; None while it has no part
+        in the group.
+
+        Ask before a batch is computed, and use it for that batch only: a partition that is computed now and
+        given to somebody else meanwhile belongs to a later generation, which this metadata does not name.
+        """
+        if self._client is None or self._closed:
+            return None
+        metadata = self._client.consumer_group_metadata()
+        # Without a member id the broker would take offsets from anybody. Asked afterwards: it is lost in no
+        # time, and won again only after a poll.
+        return metadata if self._client.memberid() else None
 
     def lag(self, tp: TP) -> int | None:
         """Offsets between what was handed over and the cached high watermark; None if either is not known.

@@ -39,7 +39,7 @@ class TouchpointDecoder:
         is_newest_fast = newest.version == FAST_TOUCHPOINT_VERSION
         self._header_fast = newest.header if is_newest_fast else None
 
-    def __call__(self, value: bytes) -> Mapping[str, Any] | Rejection:
+    def __call__(self, value: bytes) -> dict[str, Any] | Rejection:
         """`value`: the whole value, header included. Returns the record, or why it cannot be read."""
         header = value[:HEADER_BYTES]
         if header == self._header_fast and (record := read_touchpoint(value)) is not None:

@@ -108,18 +108,6 @@ class _Bounded(deque[Any]):
         return super().popleft()
 
 
-class _Tape(list[Any]):
-    """A list of an outbox that also keeps the common order."""
-
-    def __init__(self, common: list[Any]) -> None:
-        super().__init__()
-        self._common = common
-
-    def append(self, item: Any) -> None:
-        super().append(item)
-        self._common.append(item)
-
-
 class Partition:
     """The worker of one partition, from its start to its crash."""
 
@@ -193,10 +181,7 @@ class Partition:
     def run_batch(self, crash: bool = False) -> None:
         """One transaction; with `crash` it is computed and lost."""
         rng, chaos, now_ms = self.cluster.rng, self.cluster.chaos, self.cluster.now_ms
-        told: list[Any] = []
-        outbox = self.outputs.outbox = Outbox(
-            changes=_Tape(told), aliases=_Tape(told), snapshots=_Tape(told), reviews=_Tape(told)
-        )
+        outbox = self.outputs.outbox = Outbox()
         assert isinstance(self.resolver.queue, _Bounded)
         self.resolver.queue.taken = 0
         touches_next, mail_next = self.logs.touches_next, self.logs.mail_next
@@ -229,7 +214,7 @@ class Partition:
         self.logs.touches_next, self.logs.mail_next, self.logs.now_ms = touches_next, mail_next, self.now_ms
         self.commit(fired, armed)
         self.cluster.deliver(outbox.mail)
-        self.cluster.told.extend(Told(now_ms, self.number, _frozen(item)) for item in told)
+        self.cluster.told.extend(Told(now_ms, self.number, _frozen(item)) for item in outbox.told)
         self.cluster.refused.extend(outbox.refused)
 
     def _see_time(self, at_ms: int) -> None:

@@ -142,7 +142,7 @@ class LeafFinder:
         self._tried = tuple(tried)
         self._by_text = tuple((name, _frozen(texts)) for name, texts in by_text.items())
 
-    def find(self, properties: Mapping[str, Any]) -> list[Leaf]:
+    def find(self, properties: dict[str, Any]) -> list[Leaf]:
         """Every leaf that an event with these properties belongs to, each once, in a fixed order."""
         found = list(self._plain)
         for name, leaves_by_text in self._by_text:
@@ -192,7 +192,7 @@ class Catalogue:
             compiled[definition.id] = CompiledSegment(definition)
         self.segments: Mapping[str, CompiledSegment] = MappingProxyType(compiled)
         self.leaves: Mapping[str, Leaf] = MappingProxyType(_leaves(compiled.values()))
-        self.capacities: Mapping[str, int] = {key: leaf.capacity for key, leaf in self.leaves.items()}
+        self.capacities: dict[str, int] = {key: leaf.capacity for key, leaf in self.leaves.items()}
         by_event: dict[str, list[Leaf]] = {}
         for leaf in self.leaves.values():
             by_event.setdefault(leaf.event, []).append(leaf)

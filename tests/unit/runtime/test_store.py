@@ -50,8 +50,9 @@ def component(identifiers: int = 1) -> Component:
 
 
 def commit(store: Store) -> dict[bytes, bytes | None]:
-    records = store.encode()
-    store.applied(records)
+    records = store.stage()
+    store.applied()
+    store.begin()
     return records
 
 
@@ -175,7 +176,7 @@ def test_a_rolled_back_batch_leaves_nothing(store: Store) -> None:
     facet = again.facet("device_id:d0")
     assert facet is not None
     assert facet.counters == {"page_viewed": 1}
-    assert store.encode() == {}
+    assert store.stage() == {}
     assert store.known([b"h1"], 0) == set()
 
 

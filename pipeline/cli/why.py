@@ -1,0 +1,154 @@
+"""`elo why`: why identifiers are, or are not, one profile; why a profile is inside a segment or outside."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from .options import Common, Json, command, fail, say, say_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from ..core.evidence import Edge
+    from ..core.explain import WhyOne, WhyTwo
+    from ..core.policy import Policy
+    from ..settings import Settings
+
+SEGMENT_ID: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+"""Told apart from an identifier, which has a colon, and from a profile id, which is never the second."""
+LINES_MAX: Final = 20  # refused links and sentences shown to people; --json and the pictures have all
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the command."""
+    command(app, "why")(why)
+
+
+def why(
+    common: Common,
+    subject: Annotated[
+        str,
+        typer.Argument(metavar="PROFILE", help="an identifier (type:value) or a profile id, also an old one"),
+    ],
+    other: Annotated[
+        str | None,
+        typer.Argument(metavar="[IDENTIFIER|SEGMENT]", help="a second identifier, or a segment id"),
+    ] = None,
+    dot: Annotated[bool, typer.Option("--dot", help="print a picture as Graphviz text")] = False,
+    svg: Annotated[bool, typer.Option("--svg", help="print a picture as SVG")] = False,
+    json_output: Json = False,
+) -> None:
+    """Explain one profile, two identifiers, or a membership.
+
+    With one identifier: what its profile holds, and by which links. With two: why they are or are not one
+    profile. With a segment: why the profile is inside or outside. Each with what would change it.
+    """
+    if dot + svg + json_output > 1:
+        fail("--json, --dot and --svg exclude each other, choose one")
+    picture = "dot" if dot else "svg" if svg else ""
+    settings = common.settings()
+    if other is not None and SEGMENT_ID.fullmatch(other):
+        from .why_segment import why_segment
+
+        if picture:
+            fail("--dot and --svg draw identifiers, use --json to have the conditions of a segment")
+        why_segment(settings, subject, other, json_output=json_output)
+        return
+    _why_identifiers(settings, [subject] if other is None else [subject, other], picture, json_output)
+
+
+def _why_identifiers(settings: Settings, given: list[str], picture: str, json_output: bool) -> None:
+    from ..core.explain import why_one, why_two
+    from .person import find_person, open_lookup
+
+    policy, lookup = open_lookup(settings)
+    people = [find_person(lookup, policy, one) for one in given]
+    found = [component.evidence for component, _ in people]
+    asked = [identifier for _, identifier in people]
+    answer: WhyOne | WhyTwo = why_one(found[0], asked[0], policy)
+    path: tuple[Edge, ...] = ()
+    if len(asked) > 1:
+        answer = why_two(found[0], found[1], (asked[0], asked[1]), policy)
+        path = tuple(step.edge for step in answer.path or ())
+    if picture:
+        from .picture import picture_of, to_dot, to_svg
+
+        say((to_dot if picture == "dot" else to_svg)(picture_of(found, asked, path)))
+    elif json_output:
+        say_json(answer.to_json())
+    else:
+        from ..core.explain import WhyOne
+
+        lines = _one(answer, policy) if isinstance(answer, WhyOne) else _two(answer, policy)
+        for line in lines:
+            say(line)
+
+
+def _one(answer: WhyOne, policy: Policy) -> Iterable[str]:
+    from ..core.instant import format_instant
+
+    version = f"identity policy version {answer.policy_version}"
+    if not answer.profile_id:
+        yield f"{answer.identifier} belongs to nobody: it was only seen beside others ({version})"
+    else:
+        yield f"{answer.identifier} belongs to profile {answer.profile_id} ({version})"
+        for tie in answer.ties:
+            if tie.identifier == answer.anchor:
+                yield f"  {tie.identifier}: the anchor, first seen {format_instant(answer.anchor_ms)}"
+                continue
+            yield f"  {tie.identifier}" + (": no link is kept" if tie.path is None else "")
+            for step in tie.path or ():
+                yield f"    {step.start} - {step.end}: {_seen(step.edge)}"
+    yield from _refused("refused links", answer.refused, policy)
+    yield from _section("what would change it", answer.would_change)
+
+
+def _two(answer: WhyTwo, policy: Policy) -> Iterable[str]:
+    from ..core.explain import reason_in_words
+
+    a, b = answer.identifiers
+    version = f"identity policy version {answer.policy_version}"
+    if answer.one_profile:
+        yield f"{a} and {b} are one profile, {answer.profile_ids[0]} ({version})"
+    else:
+        yield f"{a} and {b} are not one profile ({version})"
+        for identifier, profile_id in zip(answer.identifiers, answer.profile_ids, strict=True):
+            yield f"  {identifier} belongs to {f'profile {profile_id}' if profile_id else 'nobody'}"
+    if answer.path is None:
+        yield "  no link that is kept leads from one to the other"
+    for step in answer.path or ():
+        reason = step.edge.reason
+        refused = f" REFUSED ({reason_in_words(reason, policy)})" if reason else ""
+        yield f"  {step.start} - {step.end}:{refused} {_seen(step.edge)}"
+    yield from _section("what would change it", answer.would_change)
+
+
+def _refused(title: str, edges: Sequence[Edge], policy: Policy) -> Iterable[str]:
+    from ..core.explain import reason_in_words
+
+    lines = [
+        f"{edge.stronger} - {edge.weaker}: {reason_in_words(edge.reason, policy)}; {_seen(edge)}"
+        for edge in edges
+    ]
+    return _section(title, lines)
+
+
+def _section(title: str, lines: Sequence[str]) -> Iterable[str]:
+    if lines:
+        yield f"  {title}"
+        for line in lines[:LINES_MAX]:
+            yield f"    {line}"
+        if len(lines) > LINES_MAX:
+            yield f"    and {len(lines) - LINES_MAX} more, --json has all"
+
+
+def _seen(edge: Edge) -> str:
+    from ..core.instant import format_instant
+
+    first = f"{edge.first_event} {format_instant(edge.first_ms)}"
+    if edge.touches == 1:
+        return f"1 touch, {first}"
+    return f"{edge.touches} touches, {first} to {edge.last_event} {format_instant(edge.last_ms)}"

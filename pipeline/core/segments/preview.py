@@ -1,0 +1,167 @@
+"""Who would be inside if definitions were applied now, compared with who is today. Nothing is changed.
+
+Leaves that the state does not keep yet are counted from the history, by the rules of the back-fill that
+applying would start. It must not know where profiles and touches are read.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+
+from ..duration import format_duration
+from ..facet import Facet
+from ..node import Component, Profile
+from ..touch import Touch
+from .catalogue import Catalogue, CompiledSegment
+from .definition import Definition, EventCount, atoms
+from .explain import describe
+from .leaf import LeafState, combine_states, leaf_key
+
+EXAMPLES_MAX: Final = 10  # profile ids shown of each group, the smallest
+OVERLAPS_MAX: Final = 10  # other segments shown, those that share most profiles
+
+
+@dataclass(slots=True)
+class Group:
+    """How many profiles, and some of their ids."""
+
+    count: int = 0
+    examples: list[str] = field(default_factory=list)
+
+    def add(self, profile_id: str) -> None:
+        """Count one more."""
+        self.count += 1
+        if len(self.examples) < EXAMPLES_MAX or profile_id < self.examples[-1]:
+            insort(self.examples, profile_id)
+            del self.examples[EXAMPLES_MAX:]
+
+    def to_json(self) -> dict[str, Any]:
+        """`{count, examples}`."""
+        return {"count": self.count, "examples": self.examples}
+
+
+@dataclass(slots=True)
+class SegmentPreview:
+    """What applying one definition would do. `today`: profiles that consumers were told are inside."""
+
+    definition: Definition
+    notes: list[str]
+    today: int = 0
+    inside: Group = field(default_factory=Group)
+    entering: Group = field(default_factory=Group)
+    leaving: Group = field(default_factory=Group)
+    overlaps: Counter[str] = field(default_factory=Counter)
+
+    def add(self, profile: Profile, inside: bool) -> None:
+        """Count one profile that would be inside, or not."""
+        memberships = {} if profile.entry is None else profile.entry.memberships
+        name = self.definition.id
+        was_inside = name in memberships and bool(memberships[name][0])
+        self.today += was_inside
+        if inside:
+            self.inside.add(profile.id)
+            self.overlaps.update(
+                other for other, membership in memberships.items() if membership[0] and other != name
+            )
+        if inside != was_inside:
+            (self.entering if inside else self.leaving).add(profile.id)
+
+    def to_json(self) -> dict[str, Any]:
+        """The shape of one segment in `elo segments preview --json`."""
+        return {
+            "id": self.definition.id,
+            "today": self.today,
+            "inside": self.inside.to_json(),
+            "entering": self.entering.to_json(),
+            "leaving": self.leaving.to_json(),
+            "overlaps": dict(self.overlaps.most_common(OVERLAPS_MAX)),
+            "notes": self.notes,
+        }
+
+
+class Preview:
+    """Takes touches first, if there are leaves to fill, then every live profile.
+
+    `applied`: the definitions in force. `history_ms`: how far back touches are kept.
+    """
+
+    def __init__(
+        self, definitions: Iterable[Definition], applied: Iterable[Definition], history_ms: int
+    ) -> None:
+        self._catalogue = Catalogue(definitions)
+        known = Catalogue(applied).leaves
+        self.fill: dict[str, bool] = {}
+        """Leaf key → whether the state keeps it, but too few instants of it."""
+        for key, leaf in self._catalogue.leaves.items():
+            if key not in known or leaf.capacity > known[key].capacity:
+                self.fill[key] = key in known
+        self._filled: dict[str, Facet] = {}
+        self.segments = {
+            segment.id: SegmentPreview(segment.definition, list(self._notes(segment, history_ms)))
+            for segment in self._catalogue.segments.values()
+        }
+        self.profiles = 0
+
+    def _notes(self, segment: CompiledSegment, history_ms: int) -> Iterator[str]:
+        history = format_duration(history_ms)
+        for one in atoms(segment.definition.where):
+            if not isinstance(one, EventCount) or leaf_key(one.event, one.where) not in self.fill:
+                continue
+            if one.within_ms is None and not one.where:
+                continue  # It is in the counters.
+            if one.within_ms is None:
+                yield f"{describe(one)}: counted from the history only, which goes back {history}"
+            elif one.within_ms > history_ms:
+                yield f"{describe(one)}: the window is longer than the history, which goes back {history}"
+
+    def wants(self, touch: Touch) -> bool:
+        """Whether a touch may belong to a leaf that must be filled."""
+        leaves = self._catalogue.leaves_by_event.get(touch.type, ())
+        return any(leaf.key in self.fill for leaf in leaves)
+
+    def see(self, touch: Touch) -> None:
+        """Count a touch of the history for the leaves that the state does not keep. Each touch once."""
+        finder = self._catalogue.finders.get(touch.type)
+        if finder is None:
+            return
+        for leaf in finder.find(orjson.loads(touch.properties or "{}")):
+            if leaf.key in self.fill:
+                facet = self._filled.setdefault(touch.identifiers[0], Facet())
+                facet.see_leaf(leaf.key, leaf.capacity, touch.occurred_at, touch.event_id)
+
+    def add(self, component: Component, profile: Profile, now_ms: int) -> None:
+        """Evaluate every definition over one live profile. Its fold is changed: it is of no further use."""
+        self.profiles += 1
+        fold = profile.fold
+        if self.fill:
+            fold.leaves = {**fold.leaves, **self._leaves(component, profile)}
+        for segment in self._catalogue.segments.values():
+            inside, _ = segment.evaluate(fold, profile.types, now_ms)
+            self.segments[segment.id].add(profile, inside)
+
+    def _leaves(self, component: Component, profile: Profile) -> dict[str, LeafState]:
+        """The states of the leaves to fill, of all facets of a profile."""
+        states: dict[str, LeafState] = {key: [0, [], []] for key in self.fill}
+        for identifier in profile.identifiers:
+            facet, filled = component.facet(identifier), self._filled.get(identifier)
+            for key, kept in self.fill.items():
+                again = [0, [], []] if filled is None else filled.leaves.get(key, [0, [], []])
+                before = facet.leaves.get(key) if kept and facet is not None else None
+                capacity = self._catalogue.leaves[key].capacity
+                state = again if before is None else _remembered(before, again)
+                states[key] = combine_states(states[key], state, capacity)
+        return states
+
+
+def _remembered(before: LeafState, again: LeafState) -> LeafState:
+    """A kept state with further instants: what was counted stays counted."""
+    pairs = [*zip(before[1], before[2], strict=True)]
+    pairs += [pair for pair in zip(again[1], again[2], strict=True) if pair[1] not in before[2]]
+    pairs.sort()
+    return [before[0], [at_ms for at_ms, _ in pairs], [event_id for _, event_id in pairs]]
