@@ -95,7 +95,8 @@ class Checkpoint:
     """The transactional producer of a worker.
 
     Methods that wait for the broker may run on another thread. `changelog_next`: partition → offset behind
-    the last changelog record that the broker has.
+    the last changelog record that was committed here. What was aborted does not count: when a worker that has
+    lost the partition writes it, records of the new owner lie below.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class Checkpoint:
         self.policy_version = policy_version
         self.transactional_id = transactional_id
         self.changelog_next: dict[int, int] = {}
+        self._delivered: dict[int, int] = {}
         self._producer: Producer | None = None
 
     def open(self) -> None:
@@ -125,6 +127,7 @@ class Checkpoint:
         The broker hears of a transaction only when something is written.
         """
         assert self._producer is not None
+        self._delivered = {}
         try:
             self._producer.begin_transaction()
         except KafkaException as failure:
@@ -181,6 +184,7 @@ class Checkpoint:
         _insist(self._producer.send_offsets_to_transaction, offsets, membership)
         reach("transaction.offsets")
         _insist(self._producer.commit_transaction)
+        self.changelog_next.update(self._delivered)
         self._begin()
 
     def abort(self) -> None:
@@ -214,7 +218,7 @@ class Checkpoint:
 
     def _changelog_delivered(self, error: KafkaError | None, message: Any) -> None:
         if error is None:
-            self.changelog_next[message.partition()] = message.offset() + 1
+            self._delivered[message.partition()] = message.offset() + 1
 
 
 def _insist(operation: Any, *arguments: Any) -> None:
