@@ -116,9 +116,9 @@ class Definitions:
         work.initial = [name for name in work.changed if name not in self.applied]
         self.applied = dict(self.applied)  # The one before may come back, see `rollback`.
         for name, definition in changed.items():
-            before = self.applied.get(name)
-            if before is not None and definition.version <= before.version:
-                definition = definition.with_version(before.version + 1)
+            last = self.applied.get(name)
+            if last is not None and definition.version <= last.version:
+                definition = definition.with_version(last.version + 1)
             self.applied[name] = definition
             self._store.put(DEFINITION_KEY + name.encode(), orjson.dumps(definition.to_json()))
         for name in deleted:
@@ -131,6 +131,8 @@ class Definitions:
                 work.fill.append((key, leaf.capacity, known is None))
         work.drop = [key for key in old.leaves if key not in new.leaves]
         work.fill_end = touches_next if work.fill else 0
+        if not work.fill_end and not self._store.has_components():
+            work = Work(offset=offset)  # Nobody to be evaluated.
         self._flushed = False
         self._save(work)
         self._use()

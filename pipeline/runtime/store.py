@@ -212,6 +212,15 @@ class Store:
             yield key, iterator.value()
             iterator.next()
 
+    def has_components(self) -> bool:
+        """Whether anybody is known here."""
+        in_memory = (key for keys in (self.staged, self.pending, self.flushing) for key in keys)
+        return (
+            bool(self.changed_components)
+            or any(key.startswith(COMPONENT_KEY) for key in in_memory)
+            or next(self.scan(COMPONENT_KEY), None) is not None
+        )
+
     # -- life of a batch ------------------------------------------------------------------------------------
 
     def begin(self) -> None:

@@ -93,12 +93,13 @@ class HotPath:
                     component.armed = due_ms
                     armed.append((due_ms, root))
         with self.stage("resolver: encode nodes"):
-            changes = self.store.encode()
+            self.store.stage()
         with self.stage("resolver: encode membership changes"):
             for change in outbox.changes:
                 encode_membership_change(change)
         with self.stage("resolver: keep the batch"):
-            self.store.applied(changes)
+            self.store.applied()
+            self.store.begin()
             for due_ms, root in armed:
                 self.store.set_timer(due_ms, root)
 

@@ -9,7 +9,14 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-from pipeline.core.node import Component, IdentifierNode, component_key, identifier_key, page_key
+from pipeline.core.node import (
+    COMPONENT_KEY,
+    Component,
+    IdentifierNode,
+    component_key,
+    identifier_key,
+    page_key,
+)
 
 Values = dict[bytes, bytes]
 
@@ -33,6 +40,10 @@ class MemoryStore:
         self.dropped: dict[bytes, None] = {}
         self.extra: dict[bytes, bytes | None] = {}
         self.seen: dict[bytes, bytes] = {}
+
+    def has_components(self) -> bool:
+        """Whether anybody is known here."""
+        return bool(self.changed_components) or any(key.startswith(COMPONENT_KEY) for key in self.values)
 
     # -- nodes
     # ------------------------------------------------------------------------------------------------

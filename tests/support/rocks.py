@@ -44,6 +44,7 @@ class RocksPartition(Partition):
         store.restore_history(history, position)
         store.extend_timers(self.cluster.now_ms)
         self.position, self.fired = position, list[tuple[int, str]]()
+        self.unheard: tuple[()] | tuple[list[tuple[int, str]], list[tuple[int, str]]] = ()
         return store
 
     def knows(self, key: bytes) -> bool:
@@ -59,31 +60,46 @@ class RocksPartition(Partition):
 
     def next_timer_ms(self) -> int:
         """The next timer, or the horizon at which the store must be asked again."""
+        self.hear()
         return int(self.store.timers.next_ms())
 
     def commit(self, fired: list[tuple[int, str]], armed: list[tuple[int, str]]) -> None:
-        """The changelog gets the records; now and then so does the disk."""
+        """The changelog gets the records; now and then so does the disk.
+
+        As often as not memory hears of it only when the next batch is computed, as in `Processor._settle`.
+        """
         rng, store, logs = self.cluster.rng, self.store, self.logs
-        records = store.encode()
+        self.hear()
+        records = store.stage()
         logs.changelog.extend(records.items())
         for key, value in records.items():
             if value is None:
                 logs.values.pop(key, None)
             else:
                 logs.values[key] = value
-        store.applied(records)
-        for due_ms, root in fired:
-            store.clear_timer(due_ms, root)
-        for due_ms, root in armed:
-            store.set_timer(due_ms, root)
+        self.unheard = fired, armed
+        if rng.random() < 0.5:
+            self.hear()
+        store.begin()
         if rng.random() < self.cluster.chaos.forget:
             store.components.clear()
             store.identifiers.clear()
-        if rng.random() < 0.3:
+        if not self.unheard and rng.random() < 0.3:
             self.position.state_next, self.position.touches_next = len(logs.changelog), logs.touches_next
             store.begin_flush(self.outputs.unpublished)
             store.flush(self.position)
             store.end_flush()
+
+    def hear(self) -> None:
+        """The last commit was answered."""
+        if self.unheard:
+            fired, armed = self.unheard
+            self.unheard = ()
+            self.store.applied()
+            for due_ms, root in fired:
+                self.store.clear_timer(due_ms, root)
+            for due_ms, root in armed:
+                self.store.set_timer(due_ms, root)
 
     def crash(self) -> Partition:
         """Roll back and go on, or start again, one time in three with an empty disk."""
