@@ -21,10 +21,12 @@ from typing import Final
 
 MODULES: Final = (
     "pipeline.core.absorb",
+    "pipeline.core.apart",
     "pipeline.core.duration",
     "pipeline.core.facet",
     "pipeline.core.identity",
     "pipeline.core.joining",
+    "pipeline.core.links",
     "pipeline.core.node",
     "pipeline.core.normalise",
     "pipeline.core.outputs",

@@ -259,15 +259,23 @@ def load_settings(overrides: Mapping[str, object] | None = None, config: Path | 
 
 def load_policy(settings: Settings) -> Policy:
     """Read and check the identity policy. Raises ConfigError that names the file."""
-    from .core.policy import parse_policy
+    from .core.policy import read_policy
 
     path = settings.identity or SHIPPED_POLICY
     try:
-        return parse_policy(_read_yaml(path, "identity policy"))
+        text = _read_file(path, "identity policy").decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: the identity policy is not in UTF-8, save it so") from None
+    try:
+        policy = read_policy(text)
     except ConfigError as error:
-        if str(path) in error.message:
-            raise
         raise ConfigError(f"{path}: {error.message}") from None
+    for source in policy.namespaces:
+        if source not in settings.sources:
+            near = difflib.get_close_matches(source, settings.sources, n=1, cutoff=0.6)
+            hint = f"did you mean {near[0]}?" if near else "add it to the setting sources"
+            raise ConfigError(f"{path}: namespaces.{source} is not a registered source, {hint}")
+    return policy
 
 
 def render_settings_table() -> str:
@@ -307,9 +315,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     return dict(document)
 
 
-def _read_yaml(path: Path, what: str) -> object:
-    import yaml
-
+def _read_file(path: Path, what: str) -> bytes:
     try:
         with path.open("rb") as file:
             content = file.read(CONFIG_BYTES_MAX + 1)
@@ -319,6 +325,13 @@ def _read_yaml(path: Path, what: str) -> object:
         raise ConfigError(
             f"{path}: the {what} is larger than {CONFIG_BYTES_MAX} bytes, is it the right file?"
         )
+    return content
+
+
+def _read_yaml(path: Path, what: str) -> object:
+    import yaml
+
+    content = _read_file(path, what)
     try:
         return yaml.load(content, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except yaml.MarkedYAMLError as error:

@@ -11,11 +11,12 @@ from typing import Any, Final
 import orjson
 
 from .facet import PAIR, Facet
+from .identity import kind_of, within_limits
 from .messages import Claim, Close, Fill, Message
 from .node import Component, Profile
 from .outbox import Cause
 from .outputs import Outputs
-from .policy import STRONG_LIMIT, OnConflict, Policy
+from .policy import OnConflict, Policy
 from .touch import Touch
 
 EMPTY_OBJECT: Final = ("", "{}")
@@ -53,7 +54,14 @@ class Absorber:
                 profile = None
         text = touch.traits
         traits: dict[str, Any] = {} if text in EMPTY_OBJECT else orjson.loads(text)
-        self._fold_touch(facet, touch, traits, leaves)
+        apart = outputs.apart
+        if apart is not None and profile is not None and len(component.identifiers) > 1:
+            before = apart.told(facet.traits)
+            self._fold_touch(facet, touch, traits, leaves)
+            if apart.told(facet.traits) != before:
+                profile = None  # It may be that the others are somebody else.
+        else:
+            self._fold_touch(facet, touch, traits, leaves)
         if profile is not None:
             if profile.fold is not facet:
                 self._fold_touch(profile.fold, touch, traits, leaves)
@@ -128,7 +136,8 @@ class Absorber:
     def _see_links(self, component: Component, facet: Facet, via: str, touch: Touch, now_ms: int) -> None:
         """Keep the evidence of a touch with several identifiers, and claim those that are new."""
         at_ms, event_id, others = touch.occurred_at, touch.event_id, touch.identifiers[1:]
-        strong = [other for other in others if self.policy.rule_of(other).limit == STRONG_LIMIT]
+        strong_types, timed = self.policy.strong_types, self.policy.timed_types
+        strong = [other for other in others if other.partition(":")[0] in strong_types]
         if via in component.inert and not strong:
             # A kiosk's e-mail claims nobody: everybody who was ever seen beside it would be one component.
             return
@@ -143,18 +152,38 @@ class Absorber:
                 facet.see_link(other, at_ms, event_id)
             elif facet.see_link(other, at_ms, event_id):
                 self._new_link(component, other, via)
-            elif component.refused and self._reorders(facet.links[other], other, at_ms):
+            elif (component.refused or timed) and self._reorders(
+                component, facet.links[other], via, other, at_ms
+            ):
                 component.stale = True
         for other in strong:  # Now all of them are claimed.
             for weaker in others[others.index(other) + 1 :]:
                 key = f"{other}{PAIR}{weaker}"
                 if facet.see_link(key, at_ms, event_id):
                     self._new_link(component, weaker, other)
-                elif component.refused and self._reorders(facet.links[key], weaker, at_ms):
+                elif (component.refused or timed) and self._reorders(
+                    component, facet.links[key], other, weaker, at_ms
+                ):
                     component.stale = True
 
-    def _reorders(self, link: list[Any], weaker: str, at_ms: int) -> bool:
-        """Whether a link that was just seen again may have got another place in the order of decision."""
+    def _reorders(
+        self, component: Component, link: list[Any], stronger: str, weaker: str, at_ms: int
+    ) -> bool:
+        """Whether the groups may be others because a link was just seen again.
+
+        It may have got another place in the order of decision; where the rules ask when it was seen, also
+        another weight.
+        """
+        timed = self.policy.timed_types
+        if timed and (kind_of(weaker) in timed or kind_of(stronger) in timed):
+            if at_ms not in (link[0], link[1]):
+                return False
+            # A component that is one profile whatever its links say needs no second look.
+            return bool(
+                component.refused or component.inert or not within_limits(component.identifiers, self.policy)
+            )
+        if not component.refused:
+            return False
         moves = self.policy.rule_of(weaker).on_conflict is OnConflict.MOVE
         return bool(link[1] == at_ms if moves else link[0] == at_ms)
 
@@ -170,5 +199,5 @@ class Absorber:
         """A further link to a known identifier: it may change the groups, and it counts towards sharing."""
         component.stale = True
         shares = self.policy.rule_of(other).shared_after is not None and other in component.identifiers
-        if shares and self.policy.rule_of(partner).limit == STRONG_LIMIT:
+        if shares and self.policy.is_strong(partner):
             self._send(other, Claim(component.root, partner, False))

@@ -10,9 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from .apart import Apart
 from .facet import PAIR
-from .identity import Link, group_identifiers
+from .identity import NOTHING_TOLD, Link, Told, group_identifiers, most_at_once
 from .instant import format_instant
+from .links import told_in
 from .node import Component, Profile
 from .policy import Policy
 
@@ -87,7 +89,7 @@ class Evidence:
     """A component in the light of a policy: its profiles, and all its edges in a fixed order.
 
     `profiles`: identifier → the profile that it belongs to; who was only seen beside others and is refused
-    there belongs to none. `awaited`: identifiers with an open claim.
+    there belongs to none. `awaited`: identifiers with an open claim. `told`: what keeps people apart.
     """
 
     root: str
@@ -96,11 +98,17 @@ class Evidence:
     edges: tuple[Edge, ...]
     inert: frozenset[str]
     awaited: frozenset[str]
+    told: Told
 
     def members(self, identifier: str) -> list[str]:
         """The identifiers of the profile that an identifier belongs to, itself at least."""
         profile = self.profiles.get(identifier)
         return [identifier] if profile is None else profile.identifiers
+
+    def links(self) -> list[Link]:
+        """The links between identifiers of this component."""
+        inside = set(self.identifiers)
+        return [edge.link() for edge in self.edges if edge.stronger in inside and edge.weaker in inside]
 
     def refused_around(self, identifiers: Iterable[str]) -> list[Edge]:
         """The refused links that touch one of these identifiers."""
@@ -116,7 +124,8 @@ def evidence_of(component: Component, profiles: Iterable[Profile], policy: Polic
     identifiers = [one for one in component.identifiers if one not in awaited]
     edges = edges_of(component, policy)
     links = [edge.link() for edge in edges]
-    _, refused = group_identifiers(identifiers, links, component.inert, policy)
+    told = told_in(component, identifiers, Apart(policy)) if policy.apart_traits else NOTHING_TOLD
+    _, refused = group_identifiers(identifiers, links, component.inert, policy, told)
     reasons = {(one.link.stronger, one.link.weaker): one.reason for one in refused}
     return Evidence(
         component.root,
@@ -125,6 +134,7 @@ def evidence_of(component: Component, profiles: Iterable[Profile], policy: Polic
         tuple(replace(edge, reason=_reason(edge, reasons, component, awaited)) for edge in edges),
         component.inert,
         awaited,
+        told,
     )
 
 
@@ -199,7 +209,7 @@ def _steps(came: Mapping[str, Edge], start: str, goal: str) -> Iterator[Step]:
 def united_without(evidence: Evidence, edge: Edge, pair: tuple[str, str], policy: Policy) -> bool:
     """Whether two identifiers would still be one profile if a link had never been seen."""
     links = [one.link() for one in evidence.edges if one is not edge]
-    return _together(evidence, links, pair, policy)
+    return _together(evidence, links, evidence.told, pair, policy)
 
 
 def united_with_limit(
@@ -207,11 +217,60 @@ def united_with_limit(
 ) -> bool:
     """Whether two identifiers would be one profile if the limit of a type were another."""
     rules = {**policy.rules, kind: replace(policy.rules[kind], limit=limit)}
-    links = [one.link() for one in evidence.edges]
-    return _together(evidence, links, pair, replace(policy, rules=rules))
+    return _together(evidence, evidence.links(), evidence.told, pair, replace(policy, rules=rules))
 
 
-def _together(evidence: Evidence, links: list[Link], pair: tuple[str, str], policy: Policy) -> bool:
+def united_without_unique(evidence: Evidence, kind: str, pair: tuple[str, str], policy: Policy) -> bool:
+    """Whether two identifiers would be one profile if a type were not unique."""
+    rules = {**policy.rules, kind: replace(policy.rules[kind], unique=None)}
+    changed = replace(policy, rules=rules, unique_types=policy.unique_types - {kind})
+    return _together(evidence, evidence.links(), evidence.told, pair, changed)
+
+
+def united_without_trait(evidence: Evidence, trait: str, pair: tuple[str, str], policy: Policy) -> bool:
+    """Whether two identifiers would be one profile if nobody had told a trait."""
+    told = {
+        one: {name: value for name, value in values.items() if name != trait}
+        for one, values in evidence.told.items()
+    }
+    return _together(evidence, evidence.links(), told, pair, policy)
+
+
+def refusal_of_link(first: Evidence, second: Evidence, pair: tuple[str, str], policy: Policy) -> str:
+    """Why a link between two identifiers would be refused, seen after all others; empty if it would not.
+
+    Each evidence is the one that holds its identifier, maybe the same.
+    """
+    both = (first,) if first.root == second.root else (first, second)
+    identifiers = [one for each in both for one in each.identifiers if one not in each.awaited]
+    links = [link for each in both for link in each.links()]
+    seen_ms = max((link.last_ms for link in links), default=0) + 1
+    link = Link(*policy.ordered(*pair), seen_ms, seen_ms, "")
+    told = {one: values for each in both for one, values in each.told.items()}
+    inert = first.inert | second.inert
+    _, refused = group_identifiers(identifiers, [*links, link], inert, policy, told)
+    return next((one.reason for one in refused if one.link is link), "")
+
+
+def at_once(evidence: Evidence, values: Iterable[str], within_ms: int) -> int:
+    """How many of these values, of a type with a sliding limit, are in use at the busiest instant."""
+    seen: dict[str, list[Link]] = {value: [] for value in values}
+    for link in evidence.links():
+        if link.stronger not in evidence.inert and link.weaker not in evidence.inert:
+            for end in (link.stronger, link.weaker):
+                if end in seen:
+                    seen[end].append(link)
+    spans = [
+        (min(link.first_ms for link in links), max(link.last_ms for link in links))
+        for links in seen.values()
+        if links
+    ]
+    return most_at_once(spans, within_ms)
+
+
+def _together(
+    evidence: Evidence, links: list[Link], told: Told, pair: tuple[str, str], policy: Policy
+) -> bool:
     identifiers = [one for one in evidence.identifiers if one not in evidence.awaited]
-    groups, _ = group_identifiers(identifiers, links, evidence.inert, policy)
+    groups, _ = group_identifiers(identifiers, links, evidence.inert, policy, told)
     return any(pair[0] in group and pair[1] in group for group in groups)

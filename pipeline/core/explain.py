@@ -6,10 +6,12 @@ where the evidence was read or how an explanation is shown.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
+from .duration import format_duration
 from .evidence import (
     AWAITED,
     FULL,
@@ -17,10 +19,15 @@ from .evidence import (
     Edge,
     Evidence,
     Step,
+    at_once,
     path_between,
+    refusal_of_link,
     united_with_limit,
     united_without,
+    united_without_trait,
+    united_without_unique,
 )
+from .identity import kind_of
 from .instant import format_instant
 from .policy import Policy
 
@@ -150,9 +157,13 @@ def why_two(first: Evidence, second: Evidence, pair: tuple[str, str], policy: Po
 
 def reason_in_words(reason: str, policy: Policy) -> str:
     """What a reason of a refused link means."""
-    kind = reason.removeprefix("limit_")
-    if reason != kind and kind in policy.rules:
-        return f"limit {kind}: {policy.rules[kind].limit}"
+    rule, _, subject = reason.partition("_")
+    if rule == "limit" and subject in policy.rules:
+        return _limit_in_words(subject, policy)
+    if rule == "unique" and subject in policy.unique_types:
+        return f"unique {subject}: {policy.rules[subject].unique}"
+    if rule == "trait" and subject in policy.apart_traits:
+        return f"cannot_link {subject}: the two have told different values"
     words = {
         "shared": "one end is shared by too many people",
         FULL: f"a component holds at most {policy.component_identifiers_max} identifiers",
@@ -178,25 +189,19 @@ def _would_link(first: Evidence, second: Evidence, pair: tuple[str, str], policy
     for evidence, one in ((first, a), (second, b)):
         if one in evidence.inert:
             return [f"{one} is shared by too many people and links nobody any more"]
-    over = over_limit(first.members(a), second.members(b), policy)
-    if over is None:
+    reason = refusal_of_link(first, second, pair, policy)
+    if not reason:
         return [f"a link between {a} and {b} would join them"]
-    kind, count = over
-    limit = f"limit {kind}: {policy.rules[kind].limit}"
-    return [f"{limit} would keep them apart even with a link between them: together they have {count}"]
-
-
-def over_limit(a: Iterable[str], b: Iterable[str], policy: Policy) -> tuple[str, int] | None:
-    """The strongest type of which the two profiles together have too many, and how many; None if none."""
-    counts: dict[str, int] = {}
-    for identifier in dict.fromkeys([*a, *b]):
-        kind = identifier[: identifier.index(":")]
-        counts[kind] = counts.get(kind, 0) + 1
-    over = [kind for kind, count in counts.items() if count > policy.rules[kind].limit]
-    if not over:
-        return None
-    kind = min(over, key=lambda kind: policy.rules[kind].rank)
-    return kind, counts[kind]
+    rule, _, subject = reason.partition("_")
+    named = f"cannot_link {subject}" if rule == "trait" else reason_in_words(reason, policy)
+    sentence = f"{named} would keep them apart even with a link between them"
+    members = dict.fromkeys([*first.members(a), *second.members(b)])
+    if rule == "trait":
+        return [f"{sentence}: they have told different values"]
+    count = sum(kind_of(one) == subject for one in members)
+    if rule == "limit" and policy.rules[subject].within_ms is None and count > policy.rules[subject].limit:
+        return [f"{sentence}: together they have {count}"]
+    return [sentence]
 
 
 def _sentences(
@@ -204,9 +209,10 @@ def _sentences(
 ) -> list[str]:
     """What keeps a refused link from uniting, and what would change that. `pair`: who is asked about."""
     reason, ends = edge.reason, (edge.stronger, edge.weaker)
-    if reason.startswith("limit_") and reason.removeprefix("limit_") in policy.rules:
+    rule, _, subject = reason.partition("_")
+    if rule in RULES:
         evidence = next(one for one in both if edge in one.edges)
-        return _limit_sentences(edge, evidence, policy, pair or ends)
+        return [RULES[rule](edge, subject, evidence, policy, pair or ends)]
     if reason == "shared":
         shared = [one for one in ends if any(one in evidence.inert for evidence in both)]
         name = " and ".join(shared) or edge.weaker
@@ -223,16 +229,53 @@ def _sentences(
     return [f"the rule {reason} of the identity policy keeps {ends[0]} and {ends[1]} apart"]
 
 
-def _limit_sentences(edge: Edge, evidence: Evidence, policy: Policy, pair: tuple[str, str]) -> list[str]:
-    kind = edge.reason.removeprefix("limit_")
-    limit = policy.rules[kind].limit
+def _limit_in_words(kind: str, policy: Policy, limit: int = 0) -> str:
+    """A limit as it is, or as it would be with another number."""
+    rule = policy.rules[kind]
+    within = "" if rule.within_ms is None else f" within {format_duration(rule.within_ms)}"
+    return f"limit {kind}: {limit or rule.limit}{within}"
+
+
+def _limit_sentence(edge: Edge, kind: str, evidence: Evidence, policy: Policy, pair: tuple[str, str]) -> str:
+    rule = policy.rules[kind]
     held = {
-        one
-        for end in (edge.stronger, edge.weaker)
-        for one in evidence.members(end)
-        if one.startswith(f"{kind}:")
+        one for end in (edge.stronger, edge.weaker) for one in evidence.members(end) if kind_of(one) == kind
     }
-    sentence = f"limit {kind}: {limit} keeps {edge.stronger} and {edge.weaker} apart"
-    if len(held) > limit and united_with_limit(evidence, kind, len(held), pair, policy):
-        return [f"{sentence}: with limit {kind}: {len(held)} they would be one profile"]
-    return [f"{sentence}: their profiles have {' and '.join(sorted(held))}"]
+    needed = len(held) if rule.within_ms is None else at_once(evidence, held, rule.within_ms)
+    sentence = f"{_limit_in_words(kind, policy)} keeps {edge.stronger} and {edge.weaker} apart"
+    if needed > rule.limit and united_with_limit(evidence, kind, needed, pair, policy):
+        return f"{sentence}: with {_limit_in_words(kind, policy, needed)} they would be one profile"
+    return f"{sentence}: their profiles have {' and '.join(sorted(held))}"
+
+
+def _unique_sentence(edge: Edge, kind: str, evidence: Evidence, policy: Policy, pair: tuple[str, str]) -> str:
+    owner = next(one.stronger for one in evidence.edges if one.weaker == edge.weaker and not one.reason)
+    sentence = (
+        f"unique {kind}: {policy.rules[kind].unique} keeps {edge.stronger} and {edge.weaker} apart: "
+        f"{edge.weaker} belongs to one profile only, that of {owner}"
+    )
+    if united_without_unique(evidence, kind, pair, policy):
+        return f"{sentence}; if the type were not unique they would be one profile"
+    return sentence
+
+
+def _trait_sentence(edge: Edge, trait: str, evidence: Evidence, policy: Policy, pair: tuple[str, str]) -> str:
+    """Names who has told, not what."""
+    ends = edge.stronger, edge.weaker
+    tellers = [
+        next((one for one in evidence.members(end) if trait in evidence.told.get(one, {})), end)
+        for end in ends
+    ]
+    sentence = (
+        f"cannot_link {trait} keeps {ends[0]} and {ends[1]} apart: "
+        f"{tellers[0]} and {tellers[1]} have told different values of it"
+    )
+    if united_without_trait(evidence, trait, pair, policy):
+        return f"{sentence}; with one value they would be one profile"
+    return sentence
+
+
+RULES: Final[Mapping[str, Callable[[Edge, str, Evidence, Policy, tuple[str, str]], str]]] = MappingProxyType(
+    {"limit": _limit_sentence, "unique": _unique_sentence, "trait": _trait_sentence}
+)
+"""What is said of a link that a rule of the policy refuses; reasons are `rule_subject`."""

@@ -1,20 +1,28 @@
 """Who is one person inside a component: a pure function of its evidence and of the identity policy.
 
-Links are taken in a fixed order and each unites two groups of identifiers, unless a limit forbids it. The
+Links are taken in a fixed order and each unites two groups of identifiers, unless a rule forbids it. The
 order depends on the evidence alone, never on arrival, so every order of arrival gives the same profiles.
-Source: docs/decisions/0001-component-stored-profile-computed.md
+Groups only grow, so a link that is refused once would be refused again at the end: one pass is enough, and
+the lower-ranked identifier of a refused link goes on with its other links.
+Source: docs/decisions/0001-component-stored-profile-computed.md, docs/reference/identity.md
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Final
+from typing import Final, TypeAlias
 
-from .policy import OnConflict, Policy
+from .policy import OnConflict, Policy, Unique
 
 PROFILE_ID_BYTES: Final = 16
+Told: TypeAlias = dict[str, dict[str, str]]
+"""Identifier → trait → value, of the traits that keep people apart, in the form in which they are compared.
+An identifier that has told none of them may be absent."""
+Span: TypeAlias = tuple[int, int]
+"""Event times in ms, first and last, both within."""
+NOTHING_TOLD: Final[Told] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +39,7 @@ class Link:
 @dataclass(frozen=True, slots=True)
 class RefusedLink:
     """A link that the policy does not let unite two profiles, kept with its reason (`limit_<type>`,
-    `shared`).
+    `unique_<type>`, `trait_<name>`, `shared`).
     """
 
     link: Link
@@ -46,17 +54,54 @@ def profile_id(identifier: str, key: bytes) -> str:
     return blake2b(identifier.encode(), key=key, digest_size=PROFILE_ID_BYTES).hexdigest()
 
 
+def kind_of(identifier: str) -> str:
+    """The type of `type:value`."""
+    return identifier.partition(":")[0]
+
+
 def within_limits(identifiers: Iterable[str], policy: Policy) -> bool:
-    """Whether all of them could be one profile. The common case, decided without looking at a link."""
+    """Whether all of them could be one profile, whatever their links say.
+
+    The common case, decided without looking at a link.
+    """
     counts: dict[str, int] = {}
     for identifier in identifiers:
         kind = identifier.partition(":")[0]
         counts[kind] = counts.get(kind, 0) + 1
+    if policy.unique_types and not _has_one_owner(counts, policy):
+        return False
     return all(count <= policy.rules[kind].limit for kind, count in counts.items())
 
 
+def _has_one_owner(counts: dict[str, int], policy: Policy) -> bool:
+    """Whether no unique value has more than one stronger identifier to choose from.
+
+    Where one has, only the links say whose it is.
+    """
+    for kind in policy.unique_types.intersection(counts):
+        rank = policy.rules[kind].rank
+        stronger = sum(count for other, count in counts.items() if policy.rules[other].rank < rank)
+        if stronger + counts[kind] - 1 > 1:  # Of several of one type, the first is stronger than the last.
+            return False
+    return True
+
+
+def agree(told: Told) -> bool:
+    """Whether no trait that keeps people apart has two values."""
+    common: dict[str, str] = {}
+    return all(
+        common.setdefault(trait, value) == value
+        for values in told.values()
+        for trait, value in values.items()
+    )
+
+
 def group_identifiers(
-    identifiers: Collection[str], links: Iterable[Link], inert: Collection[str], policy: Policy
+    identifiers: Collection[str],
+    links: Iterable[Link],
+    inert: Collection[str],
+    policy: Policy,
+    told: Told = NOTHING_TOLD,
 ) -> tuple[list[list[str]], list[RefusedLink]]:
     """Unite identifiers into profiles.
 
@@ -65,52 +110,141 @@ def group_identifiers(
         links: the evidence, in any order; both ends may lie outside `identifiers`, such links are ignored.
         inert: identifiers that no longer link (shared ones); each is a profile of its own.
         policy: limits, ranks and conflict rules.
+        told: what keeps people apart.
     Returns: groups of identifiers, each strongest first, and the refused links in the order of their
     decision.
     """
-    parent = {identifier: identifier for identifier in identifiers}
-    counts: dict[str, dict[str, int]] = {
-        identifier: {identifier.partition(":")[0]: 1} for identifier in identifiers
-    }
+    groups = _Groups(identifiers, policy, told)
+    known = [link for link in links if link.stronger in groups.parents and link.weaker in groups.parents]
+    known.sort(key=lambda link: _decision_order(link, policy))
+    if policy.sliding_types:
+        groups.take_spans(link for link in known if link.stronger not in inert and link.weaker not in inert)
     refused: list[RefusedLink] = []
-    for link in sorted(links, key=lambda link: _decision_order(link, policy)):
-        if link.stronger not in parent or link.weaker not in parent:
-            continue
-        if link.stronger in inert or link.weaker in inert:
+    unique_types = policy.unique_types
+    owned: set[str] = set()
+    for link in known:
+        weaker = link.weaker
+        if link.stronger in inert or weaker in inert:
             refused.append(RefusedLink(link, "shared"))
             continue
-        a, b = _root(parent, link.stronger), _root(parent, link.weaker)
-        if a == b:
-            continue
-        over = _over_limit(counts[a], counts[b], policy)
-        if over is not None:
-            refused.append(RefusedLink(link, f"limit_{over}"))
-            continue
-        parent[b] = a
-        for kind, count in counts.pop(b).items():
-            counts[a][kind] = counts[a].get(kind, 0) + count
-    groups: dict[str, list[str]] = {}
+        a, b = groups.root(link.stronger), groups.root(weaker)
+        if a != b:
+            reason = f"unique_{kind_of(weaker)}" if weaker in owned else groups.obstacle(a, b)
+            if reason:
+                refused.append(RefusedLink(link, reason))
+                continue
+            groups.unite(a, b)
+        if unique_types and kind_of(weaker) in unique_types:
+            owned.add(weaker)
+    if owned:  # A second owner that turned out to be the same person was not refused.
+        refused = [one for one in refused if groups.root(one.link.stronger) != groups.root(one.link.weaker)]
+    found: dict[str, list[str]] = {}
     for identifier in sorted(identifiers, key=policy.order_of):
-        groups.setdefault(_root(parent, identifier), []).append(identifier)
-    return list(groups.values()), refused
+        found.setdefault(groups.root(identifier), []).append(identifier)
+    return list(found.values()), refused
 
 
-def _decision_order(link: Link, policy: Policy) -> tuple[int, int, int, str, str]:
+def _decision_order(link: Link, policy: Policy) -> tuple[int, int, int, int, str, str]:
     """Rank first, then time: the oldest link wins, or the latest where the weaker type moves between
     profiles.
+
+    The owner of a unique value is decided when the turn of its own rank begins, by time before the rank of
+    the owner.
     """
-    weaker = policy.rule_of(link.weaker)
+    stronger, weaker = policy.rule_of(link.stronger), policy.rule_of(link.weaker)
+    if weaker.unique is not None:
+        instant = link.first_ms if weaker.unique is Unique.OLDEST else -link.last_ms
+        return weaker.rank, -1, instant, stronger.rank, link.stronger, link.weaker
     instant = -link.last_ms if weaker.on_conflict is OnConflict.MOVE else link.first_ms
-    return policy.rule_of(link.stronger).rank, weaker.rank, instant, link.stronger, link.weaker
+    return stronger.rank, weaker.rank, instant, stronger.rank, link.stronger, link.weaker
 
 
-def _root(parent: dict[str, str], identifier: str) -> str:
-    while parent[identifier] != identifier:
-        parent[identifier] = parent[parent[identifier]]
-        identifier = parent[identifier]
-    return identifier
+class _Groups:
+    """The groups that are united so far, each named by one of its identifiers, and what the rules ask of
+    them.
+    """
+
+    def __init__(self, identifiers: Collection[str], policy: Policy, told: Told) -> None:
+        self._policy = policy
+        self.parents = {identifier: identifier for identifier in identifiers}
+        self._counts: dict[str, dict[str, int]] = {one: {kind_of(one): 1} for one in identifiers}
+        self._told: dict[str, dict[str, str]] = {one: dict(values) for one, values in told.items()}
+        self._spans: dict[str, dict[str, list[Span]]] = {}
+
+    def take_spans(self, links: Iterable[Link]) -> None:
+        """Note from when to when each value of a sliding limit was seen with any other identifier."""
+        sliding = self._policy.sliding_types
+        spans: dict[str, Span] = {}
+        for link in links:
+            for end in (link.stronger, link.weaker):
+                if kind_of(end) in sliding:
+                    first_ms, last_ms = spans.get(end, (link.first_ms, link.last_ms))
+                    spans[end] = min(first_ms, link.first_ms), max(last_ms, link.last_ms)
+        self._spans = {one: {kind_of(one): [span]} for one, span in spans.items()}
+
+    def root(self, identifier: str) -> str:
+        """The name of the group that an identifier is in."""
+        parents = self.parents
+        while parents[identifier] != identifier:
+            parents[identifier] = parents[parents[identifier]]
+            identifier = parents[identifier]
+        return identifier
+
+    def obstacle(self, a: str, b: str) -> str:
+        """Why two groups may not be one; empty if they may."""
+        rules, counts = self._policy.rules, self._counts[a]
+        over = [
+            kind
+            for kind, count in self._counts[b].items()
+            if count + counts.get(kind, 0) > rules[kind].limit and self._is_over(a, b, kind)
+        ]
+        if over:
+            return f"limit_{min(over, key=lambda kind: rules[kind].rank)}"
+        if self._told:
+            mine = self._told.get(a, {})
+            for trait in sorted(self._told.get(b, {})):
+                if mine.get(trait, self._told[b][trait]) != self._told[b][trait]:
+                    return f"trait_{trait}"
+        return ""
+
+    def _is_over(self, a: str, b: str, kind: str) -> bool:
+        """Whether two groups, which have too many values of a type, have too many at one instant."""
+        rule = self._policy.rules[kind]
+        if rule.within_ms is None:
+            return True
+        mine, theirs = self._spans.get(a, {}).get(kind, []), self._spans.get(b, {}).get(kind, [])
+        if not mine or not theirs:
+            return False
+        # Each side is within the limit by itself, so only what meets the other side can be too much.
+        from_ms = min(first_ms for first_ms, _ in theirs)
+        until_ms = max(last_ms for _, last_ms in theirs) + rule.within_ms
+        near = [span for span in mine if span[0] < until_ms and span[1] + rule.within_ms > from_ms]
+        return most_at_once([*near, *theirs], rule.within_ms) > rule.limit
+
+    def unite(self, a: str, b: str) -> None:
+        """Make group `b` part of group `a`."""
+        self.parents[b] = a
+        counts = self._counts[a]
+        for kind, count in self._counts.pop(b).items():
+            counts[kind] = counts.get(kind, 0) + count
+        if b in self._told:
+            self._told.setdefault(a, {}).update(self._told.pop(b))
+        if b in self._spans:
+            spans = self._spans.setdefault(a, {})
+            for kind, more in self._spans.pop(b).items():
+                spans[kind] = [*spans.get(kind, []), *more]
 
 
-def _over_limit(a: Mapping[str, int], b: Mapping[str, int], policy: Policy) -> str | None:
-    over = [kind for kind, count in b.items() if count + a.get(kind, 0) > policy.rules[kind].limit]
-    return min(over, key=lambda kind: policy.rules[kind].rank) if over else None
+def most_at_once(spans: list[Span], within_ms: int) -> int:
+    """How many values are in use at the busiest instant.
+
+    A value is in use from its first instant until `within_ms` after its last one, where it no longer is: of
+    several values, all lie in one half-open window of that length exactly if they are in use at one instant.
+    """
+    edges = [(first_ms, 1) for first_ms, _ in spans] + [(last_ms + within_ms, -1) for _, last_ms in spans]
+    edges.sort()  # At one instant what ends comes before what begins.
+    used = most = 0
+    for _, step in edges:
+        used += step
+        most = max(most, used)
+    return most

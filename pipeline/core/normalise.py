@@ -15,7 +15,7 @@ from typing import Final
 import idna
 import phonenumbers
 
-from .policy import STRONG_LIMIT, IdentifierRule, Policy
+from .policy import IdentifierRule, Policy
 
 VALUE_CHARS_MAX: Final = 256
 """A longer value identifies nobody; it is measured after trimming."""
@@ -151,13 +151,18 @@ class Normaliser:
 
     `types` maps an identifier type to (identify, rank, strong). `identify` turns a raw value of at most
     RAW_CHARS_MAX characters into the identifier `type:value`, or None when it is unusable. A strong type has
-    one value per profile. The intake takes them from `types`; `identifier` is for everybody else.
+    one value per profile. `by_source` holds the same for each source with a namespace, where a type that is
+    kept apart leads to its own. The intake takes them from there; `identifier` is for everybody else.
     """
 
     def __init__(self, policy: Policy) -> None:
         self.types: dict[str, tuple[Normalise, int, bool]] = {
-            name: (_compile(rule, policy), rule.rank, rule.limit == STRONG_LIMIT)
+            name: (compile_rule(rule, policy), rule.rank, name in policy.strong_types)
             for name, rule in policy.rules.items()
+        }
+        self.by_source: dict[str, dict[str, tuple[Normalise, int, bool]]] = {
+            source: self.types | {name: self.types[kept] for name, kept in names.items()}
+            for source, names in policy.namespaces.items()
         }
 
     def identifier(self, type_name: str, value: str) -> str | None:
@@ -171,7 +176,7 @@ class Normaliser:
         return self.identifier(type_name, value)
 
 
-def _compile(rule: IdentifierRule, policy: Policy) -> Normalise:
+def compile_rule(rule: IdentifierRule, policy: Policy) -> Normalise:
     """One callable that normalises and refuses blocked values. Plain text is not cached: a miss is cheap."""
     prefix = rule.type + ":"
     if rule.normalise == "text":

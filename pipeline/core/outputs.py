@@ -10,8 +10,10 @@ from collections.abc import Collection, Iterable
 from hashlib import blake2b
 from typing import Final
 
-from .facet import NEVER, PAIR, Facet
-from .identity import Link, group_identifiers, profile_id, within_limits
+from .apart import Apart
+from .facet import NEVER, Facet
+from .identity import NOTHING_TOLD, agree, group_identifiers, profile_id, within_limits
+from .links import links_in, told_in
 from .node import Component, Entry, Profile
 from .outbox import Cause, MembershipChange, Nodes, Outbox, ProfileAlias, Review, Snapshot
 from .policy import Policy
@@ -29,6 +31,7 @@ class Outputs:
         self, policy: Policy, catalogue: Catalogue, nodes: Nodes, profile_key: bytes, publish_interval_ms: int
     ) -> None:
         self.policy = policy
+        self.apart = Apart(policy) if policy.apart_traits else None
         self.nodes = nodes
         self.profile_key = profile_key
         self.publish_interval_ms = publish_interval_ms
@@ -236,11 +239,16 @@ class Outputs:
     def _evaluate(self, component: Component) -> list[Profile]:
         awaited = component.awaited()
         identifiers = [one for one in component.identifiers if one not in awaited]
-        if len(identifiers) == 1 or (not component.inert and within_limits(identifiers, self.policy)):
-            identifiers.sort(key=self.policy.order_of)
+        policy = self.policy
+        told = NOTHING_TOLD if self.apart is None else told_in(component, identifiers, self.apart)
+        if len(identifiers) == 1 or (
+            not component.inert and within_limits(identifiers, policy) and (not told or agree(told))
+        ):
+            identifiers.sort(key=policy.order_of)
             groups = [identifiers] if identifiers else []
         else:
-            groups, refused = group_identifiers(identifiers, _links(component), component.inert, self.policy)
+            links = links_in(component)
+            groups, refused = group_identifiers(identifiers, links, component.inert, policy, told)
             if len(refused) > component.refused:
                 self.outbox.refused.extend(one.reason for one in refused[component.refused :])
             component.refused = len(refused)
@@ -370,21 +378,3 @@ class Outputs:
             if word is None or word[0]:
                 allowed.append(identifier)
         return allowed
-
-
-def links_of(identifier: str, facet: Facet) -> list[Link]:
-    """The links that a facet holds, as evidence."""
-    links = []
-    for key, (first_ms, last_ms, _, first_event, _) in facet.links.items():
-        stronger, _, weaker = key.rpartition(PAIR)
-        links.append(Link(stronger or identifier, weaker, first_ms, last_ms, first_event))
-    return links
-
-
-def _links(component: Component) -> list[Link]:
-    links = []
-    for identifier in component.identifiers:
-        facet = component.facet(identifier)
-        if facet is not None:
-            links.extend(links_of(identifier, facet))
-    return links

@@ -36,14 +36,14 @@ from .messages import (
 from .node import Component, IdentifierNode
 from .outbox import Nodes
 from .outputs import Outputs
-from .policy import STRONG_LIMIT, Policy
+from .policy import Policy
 from .touch import Touch
 
 LOCATED_HISTORIES: Final = 3
 """How long a redirect outlives its last use once its identifiers are located: longer than another redirect
 that this use came through may wait before it asks where its own are (twice the history)."""
 REACH_NORMALISERS: Final = ("email", "phone")
-"""A type of limit above 1 is weak unless a person can be reached by it."""
+"""A type that is not strong is weak unless a person can be reached by it."""
 
 
 class Resolver:
@@ -67,7 +67,7 @@ class Resolver:
         self._weak = {
             kind
             for kind, rule in policy.rules.items()
-            if rule.limit > STRONG_LIMIT and rule.normalise not in REACH_NORMALISERS
+            if kind not in policy.strong_types and rule.normalise not in REACH_NORMALISERS
         }
 
     # -- ways in --------------------------------------------------------------------------------------------
@@ -242,7 +242,7 @@ class Resolver:
         if rule.shared_after is None or node.shared or not partner:
             return False
         kind = partner.partition(":")[0]
-        if self.policy.rules[kind].limit != STRONG_LIMIT:
+        if kind not in self.policy.strong_types:
             return False
         partners = node.seen.setdefault(kind, [])
         if partner not in partners:

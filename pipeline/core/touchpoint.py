@@ -14,7 +14,7 @@ from typing import Any, Final
 import orjson
 
 from .errors import Reason, Rejection
-from .normalise import RAW_CHARS_MAX, Normaliser
+from .normalise import RAW_CHARS_MAX, Normalise, Normaliser
 from .policy import Policy
 from .touch import Touch
 
@@ -61,7 +61,8 @@ class TouchpointReader:
         """`sources`: all registered sources. `bytes_max`: a larger value is rejected unread."""
         self.left_out_unknown = 0
         self.left_out_unusable = 0
-        self._types = Normaliser(policy).types
+        normaliser = Normaliser(policy)
+        self._types, self._by_source = normaliser.types, normaliser.by_source
         self._sources = frozenset(sources)
         self._avro_decode = avro_decode
         self._bytes_max = bytes_max
@@ -92,7 +93,8 @@ class TouchpointReader:
             or not 0 <= occurred_at <= now_ms + FUTURE_MS_MAX
         ):
             return _head_fault(record, self._sources, now_ms)
-        identifiers = self._identify(record.get("identifiers"))
+        types = self._by_source.get(source, self._types) if self._by_source else self._types
+        identifiers = self._identify(record.get("identifiers"), types)
         if isinstance(identifiers, Rejection):
             return identifiers
         if (traits := record.get("traits")) != _EMPTY:
@@ -123,11 +125,12 @@ class TouchpointReader:
             self._kinds.add(kind)
         return is_good
 
-    def _identify(self, entries: object) -> list[str] | Rejection:
+    def _identify(
+        self, entries: object, types: dict[str, tuple[Normalise, int, bool]]
+    ) -> list[str] | Rejection:
         """The usable identifiers, normalised, distinct, strongest first; or the first fault."""
         if not isinstance(entries, list) or len(entries) > IDENTIFIERS_MAX:
             return _identifiers_fault(entries)
-        types = self._types
         ranked: list[tuple[int, str]] = []
         for index, entry in enumerate(entries):
             if type(entry) is not dict:

@@ -13,9 +13,10 @@ from typing import Any, Final
 
 import orjson
 
+from ..core.links import links_of
 from ..core.node import COMPONENT_KEY, PAGE_KEY, Component, page_key
 from ..core.outbox import Outbox
-from ..core.outputs import Outputs, links_of
+from ..core.outputs import Outputs
 from ..core.policy import Policy
 from ..core.segments.catalogue import Catalogue
 from ..settings import Settings, load_policy

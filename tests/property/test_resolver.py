@@ -16,7 +16,7 @@ from pipeline.core import joining, node
 from pipeline.core.segments.parse import definition_from_json
 from pipeline.runtime import inspect
 from pipeline.settings import Settings
-from tests.support.histories import policy_of, random_touches, shuffled_with_repetitions
+from tests.support.histories import policy_of, random_policy, random_touches, shuffled_with_repetitions
 from tests.support.laws import check_outputs, check_profiles, check_structure
 from tests.support.memory import PROFILE_KEY, Chaos, Cluster
 from tests.support.rocks import on_disk
@@ -40,7 +40,10 @@ def test_any_order_split_repetition_and_partitioning_gives_the_profiles_of_the_o
     rng = random.Random(seed)
     touches = random_touches(rng, rng.randrange(5, 60), mixed=rng.choice([0.0, 0.15, 0.4]))
     definitions = [random_definition(rng, number) for number in range(6)]
-    policy = policy_of(moves=rng.random() < 0.3, history=rng.choice(["30d", "10m", "10m"]))
+    history = rng.choice(["30d", "10m", "10m"])
+    policy = policy_of(moves=rng.random() < 0.3, history=history)
+    if rng.random() < 0.6:
+        policy = random_policy(rng, history=history)
     chaos = Chaos(
         batch_max=rng.choice([1, 3, 20]), forget=rng.choice([0, 0.5, 1]), crash=rng.choice([0, 0.2]),
         delay_ms=rng.choice([0, 20, 2_000]),
@@ -70,7 +73,7 @@ def test_equal_histories_have_the_same_state_hash(seed: int, monkeypatch: pytest
     rng = random.Random(seed)
     touches = random_touches(rng, rng.randrange(5, 60), mixed=rng.choice([0.0, 0.15, 0.4]))
     definitions = [definition_from_json(random_definition(rng, number)) for number in range(6)]
-    policy = policy_of(moves=rng.random() < 0.3)
+    policy = random_policy(rng) if rng.random() < 0.6 else policy_of(moves=rng.random() < 0.3)
     hashes = set()
     for again in range(3):
         cluster = Cluster(

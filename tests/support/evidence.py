@@ -48,11 +48,13 @@ class People:
         for identifiers in touches:
             self.touch(identifiers)
 
-    def touch(self, identifiers: str, kind: str = "page_viewed", **fields: Any) -> Touch:
+    def touch(
+        self, identifiers: str, kind: str = "page_viewed", *, later_ms: int = 0, **fields: Any
+    ) -> Touch:
         """One more touch, absorbed at its own instant. `fields`: others of `Touch`."""
         number = len(self.touches)
         ranked = sorted(identifiers.split(), key=self.policy.order_of)
-        touch = Touch(f"e{number}", "web", kind, START_MS + number * 1_000, ranked, **fields)
+        touch = Touch(f"e{number}", "web", kind, START_MS + number * 1_000 + later_ms, ranked, **fields)
         self.touches.append(touch)
         self.cluster.advance(touch.occurred_at)
         self.cluster.accept(touch)

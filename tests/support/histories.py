@@ -33,6 +33,25 @@ def policy_of(*, moves: bool = False, **changes: Any) -> Policy:
     return parse_policy(document | changes)
 
 
+def random_policy(rng: random.Random, **changes: Any) -> Policy:
+    """A policy with some of the rules that a default policy does not have."""
+    identifiers = {name: dict(rule) for name, rule in IDENTIFIERS.items()}
+    for name, rule in identifiers.items():
+        if name != "user_id" and rng.random() < 0.3:
+            rule["unique"] = rng.choice(["newest", "oldest"])
+            rule.pop("on_conflict", None)
+        elif rng.random() < 0.4:
+            rule["on_conflict"] = rng.choice(["keep", "move"])
+        if rng.random() < 0.4:
+            rule["limit"] = {"count": rng.randrange(1, 3), "within": rng.choice(["30m", "1h", "3h", "9h"])}
+        if name not in ("user_id", "cpf") and rng.random() < 0.3:
+            rule["shared_after"] = rng.randrange(1, 4)
+    document: dict[str, Any] = {"identifiers": identifiers, "traits": SURVIVORSHIP}
+    if rng.random() < 0.5:
+        document["cannot_link"] = {"traits": rng.sample(["city", "shop", "plan", "address"], k=2)}
+    return parse_policy(document | {"anonymous_retention": "90d"} | changes)
+
+
 @dataclass(slots=True)
 class World:
     """Who there is. `mixed`: how often somebody uses what belongs to another."""

@@ -10,6 +10,13 @@ Takes the touches that were accepted, in any order, and looks at all of them eve
 - Links unite in the order: rank of the stronger type, rank of the weaker type, time (the first time they were
   seen together; where the weaker type moves, the last time, latest first), the two texts. A link that would
   give a profile more values of a type than its limit unites nothing.
+- A limit with `within` counts the values whose times of use overlap: from the first to the last time that the
+  value was seen with another one, `within` added, the end left out.
+- A value of a unique type belongs to the first stronger identifier that will have it, asked in the order of
+  the last time together, latest first (`oldest`: of the first time), then rank and text; its other links
+  with stronger ones unite nothing. That is settled before the first link that it is the stronger end of.
+- Identifiers of which two values of a `cannot_link` trait were told are never one profile. What an identifier
+  has told is the surviving value of its own touches.
 - The profile id comes from the identifier with the first touch; of several, the strongest.
 """
 
@@ -17,7 +24,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -90,12 +97,18 @@ def people(touches: Iterable[Touch], policy: Policy, profile_key: bytes) -> list
     return sorted(found, key=lambda person: person.profile_id)
 
 
+def is_strong(identifier: str, policy: Policy) -> bool:
+    """Whether an identifier tells people apart: limit 1, for ever."""
+    rule = policy.rules[kind_of(identifier)]
+    return rule.limit == 1 and rule.within_ms is None
+
+
 def links_of(touch: Touch, policy: Policy) -> list[tuple[str, str]]:
     """The pairs that a touch is evidence for, (stronger, weaker)."""
     strongest, *others = touch.identifiers
     pairs = [(strongest, other) for other in others]
     for at, other in enumerate(others):
-        if policy.rules[kind_of(other)].limit == 1:
+        if is_strong(other, policy):
             pairs += [(other, weaker) for weaker in others[at + 1 :]]
     return pairs
 
@@ -105,7 +118,7 @@ def shared_identifiers(touches: Sequence[Touch], policy: Policy) -> set[str]:
     partners: dict[tuple[str, str], set[str]] = {}
     for touch in touches:
         for stronger, weaker in links_of(touch, policy):
-            if policy.rules[kind_of(stronger)].limit == 1:
+            if is_strong(stronger, policy):
                 partners.setdefault((weaker, kind_of(stronger)), set()).add(stronger)
     found = set()
     for (identifier, _), values in partners.items():
@@ -115,29 +128,89 @@ def shared_identifiers(touches: Sequence[Touch], policy: Policy) -> set[str]:
     return found
 
 
-def groups(touches: Sequence[Touch], shared: Collection[str], policy: Policy) -> list[list[str]]:
+def groups(touches: Sequence[Touch], shared: Set[str], policy: Policy) -> list[list[str]]:
     """All identifiers, grouped into people."""
     times: dict[tuple[str, str], list[int]] = {}
     for touch in touches:
         for pair in links_of(touch, policy):
-            times.setdefault(pair, []).append(touch.occurred_at)
+            if not shared.intersection(pair):
+                times.setdefault(pair, []).append(touch.occurred_at)
+    rules = policy.rules
+    unique = [pair for pair in times if rules[kind_of(pair[1])].unique is not None]
 
-    def order(pair: tuple[str, str]) -> tuple[Any, ...]:
-        stronger, weaker = (policy.rules[kind_of(one)] for one in pair)
+    def turn(pair: tuple[str, str]) -> tuple[Any, ...]:
+        """When a link is looked at."""
+        stronger, weaker = (rules[kind_of(one)] for one in pair)
+        if pair in unique:
+            newest = weaker.unique == "newest"
+            at_ms = -max(times[pair]) if newest else min(times[pair])
+            return weaker.rank, "owners first", at_ms, stronger.rank, *pair
         moves = weaker.on_conflict == "move"
-        return stronger.rank, weaker.rank, -max(times[pair]) if moves else min(times[pair]), *pair
+        at_ms = -max(times[pair]) if moves else min(times[pair])
+        return stronger.rank, "then the others", weaker.rank, at_ms, *pair
 
+    told = told_apart(touches, policy)
     group_of = {identifier: [identifier] for touch in touches for identifier in touch.identifiers}
-    for a, b in sorted(times, key=order):
-        if a in shared or b in shared or group_of[a] is group_of[b]:
-            continue
-        both = group_of[a] + group_of[b]
-        counts = Counter(kind_of(identifier) for identifier in both)
-        if all(count <= policy.rules[kind].limit for kind, count in counts.items()):
+    has_owner: set[str] = set()
+    for a, b in sorted(times, key=turn):
+        if group_of[a] is not group_of[b]:
+            both = group_of[a] + group_of[b]
+            if b in has_owner or not may_be_one(both, times, told, policy):
+                continue
             for identifier in both:
                 group_of[identifier] = both
+        if (a, b) in unique:
+            has_owner.add(b)
     distinct = {id(group): group for group in group_of.values()}
     return list(distinct.values())
+
+
+def may_be_one(
+    identifiers: Collection[str],
+    times: Mapping[tuple[str, str], Sequence[int]],
+    told: Mapping[str, Mapping[str, str]],
+    policy: Policy,
+) -> bool:
+    """Whether limits and traits let the identifiers be one profile."""
+    for trait in policy.apart_traits:
+        if len({told[one][trait] for one in identifiers if trait in told.get(one, {})}) > 1:
+            return False
+    for kind, count in Counter(kind_of(one) for one in identifiers).items():
+        rule = policy.rules[kind]
+        if count > rule.limit:
+            if rule.within_ms is None:
+                return False
+            seen = {
+                one: [at_ms for pair, instants in times.items() if one in pair for at_ms in instants]
+                for one in identifiers if kind_of(one) == kind
+            }  # fmt: skip
+            for begin_ms in [min(instants) for instants in seen.values() if instants]:
+                used = [
+                    one for one, instants in seen.items()
+                    if instants and min(instants) <= begin_ms < max(instants) + rule.within_ms
+                ]  # fmt: skip
+                if len(used) > rule.limit:
+                    return False
+    return True
+
+
+def told_apart(touches: Sequence[Touch], policy: Policy) -> dict[str, dict[str, str]]:
+    """Identifier → trait → what it has told, of the traits that keep people apart."""
+    said: dict[tuple[str, str], list[tuple[int, Any]]] = {}
+    for touch in touches:
+        for name, value in json.loads(touch.traits).items():
+            if name in policy.apart_traits:
+                said.setdefault((touch.identifiers[0], name), []).append((touch.occurred_at, value))
+    found: dict[str, dict[str, str]] = {}
+    for (identifier, name), pairs in said.items():
+        value = surviving(pairs, str(policy.traits.get(name, "newest")))
+        value = int(value) if isinstance(value, float) and value.is_integer() else value
+        text = (value if isinstance(value, str) else text_of(value)).strip().lower()
+        if name in ("cpf", "nis"):
+            text = "".join(one for one in text if one.isdigit())
+        if value is not None and text not in ("", *policy.blocked_values):
+            found.setdefault(identifier, {})[name] = text
+    return found
 
 
 def _person(group: Collection[str], own: Sequence[Touch], policy: Policy, profile_key: bytes) -> Person:
@@ -266,6 +339,6 @@ def _is_forgotten(
             if component & set(touch.identifiers):
                 component |= set(touch.identifiers)
                 last_ms = max(last_ms, at_ms)
-    rules = [policy.rules[kind_of(identifier)] for identifier in component]
-    weak = all(rule.limit > 1 and rule.normalise not in ("email", "phone") for rule in rules)
-    return weak and now_ms - last_ms >= policy.anonymous_retention_ms
+    strong = any(is_strong(one, policy) for one in component)
+    reachable = any(policy.rules[kind_of(one)].normalise in ("email", "phone") for one in component)
+    return not strong and not reachable and now_ms - last_ms >= policy.anonymous_retention_ms

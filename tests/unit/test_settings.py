@@ -142,7 +142,17 @@ def test_the_shipped_policy_is_read_and_another_one_is_named_when_it_is_bad(tmp_
     path = write(tmp_path / "identity.yaml", "identifiers: {email: {limt: 3}}")
     with pytest.raises(ConfigError) as caught:
         load_policy(load_settings({"identity": path}))
-    assert str(caught.value).startswith(f"{path}: identifiers.email.limt")
+    assert str(caught.value) == (
+        f"{path}: line 1, column 23: 'limt' is not known in identifiers.email, did you mean limit?"
+    )
+    path.write_text("identifiers: {email: {limit: 3}}\nnamespaces: {crn: [email]}", "utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load_policy(load_settings({"identity": path}))
+    assert str(caught.value) == f"{path}: namespaces.crn is not a registered source, did you mean crm?"
+    path.write_bytes(b"identifiers: {email: {}} # \xff")
+    with pytest.raises(ConfigError) as caught:
+        load_policy(load_settings({"identity": path}))
+    assert str(caught.value) == f"{path}: the identity policy is not in UTF-8, save it so"
 
 
 def test_the_group_and_every_topic_carry_the_prefix() -> None:

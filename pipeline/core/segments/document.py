@@ -15,6 +15,7 @@ from typing import Any, Final, NoReturn, TypeAlias
 import yaml
 from rapidfuzz import fuzz, process
 
+from ..duration import parse_duration_ms
 from ..errors import ConfigError
 
 FILE_CHARS_MAX: Final = 4 << 20  # about 10,000 definitions; PyYAML reads 0.1 MB/s
@@ -22,6 +23,9 @@ DEPTH_MAX: Final = 64  # nesting of YAML or JSON, so that no input exhausts the 
 NUMBER_MAX: Final = (1 << 63) - 1  # what JSON readers of other languages can hold
 _DIGITS_MAX: Final = 19
 _ALIKE_MIN: Final = 60  # similarity in percent from which a known word is proposed
+_DURATION_IN_WORDS: Final = re.compile(
+    r"\s*(\d{1,6})\s*(ms|[smhdw])(?:ec(?:ond)?s?|in(?:ute)?s?|ours?|rs?|ays?|eeks?)?\s*", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,19 @@ class Node:
         if len(self.value) > chars_max:
             self.refuse(f"{name} has more than {chars_max} characters", "shorten it")
         return self.value
+
+    def duration_ms(self, name: str) -> int:
+        """A duration such as `90s` or `7d`, in milliseconds."""
+        hint = "write for example 90s, 15m, 24h or 7d"
+        if not isinstance(self.value, str):
+            self.refuse(f"{name} is a duration, not {self.kind()}", hint)
+        try:
+            return parse_duration_ms(self.value)
+        except ValueError:
+            meant = _DURATION_IN_WORDS.fullmatch(self.value)
+            if meant is not None and int(meant[1]):
+                hint = f"did you mean {int(meant[1])}{meant[2].lower()}?"
+            self.refuse(f"{self.value!r} is not a duration", hint)
 
 
 def similar_to(given: str, known: Sequence[str], lead_in: str = "write one of") -> str:

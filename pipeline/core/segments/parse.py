@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
-from ..duration import UNITS_MS, format_duration, parse_duration_ms
+from ..duration import UNITS_MS, format_duration
 from .definition import (
     All,
     AnyOf,
@@ -35,10 +35,7 @@ COUNT_MAX: Final = 1_000  # instants that a window leaf may have to keep in ever
 WITHIN_MS_MAX: Final = 400 * UNITS_MS["d"]
 _ID: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _SNAKE: Final = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*")  # as touchpoint.py has it
-_IDENTIFIER_TYPE: Final = re.compile(r"[a-z][a-z0-9_]{0,49}")
-_DURATION_IN_WORDS: Final = re.compile(
-    r"\s*(\d{1,6})\s*(ms|[smhdw])(?:ec(?:ond)?s?|in(?:ute)?s?|ours?|rs?|ays?|eeks?)?\s*", re.IGNORECASE
-)
+_IDENTIFIER_TYPE: Final = re.compile(r"(?:[a-z][a-z0-9_]{0,49}\.)?[a-z][a-z0-9_]{0,49}")  # `crm.user_id` too
 
 _DEFINITION_KEYS: Final = ("id", "name", "purpose", "where")
 _COMPARISONS: Final = tuple(str(comparison) for comparison in Comparison)
@@ -273,16 +270,7 @@ def _snake(node: Node) -> str:
 
 
 def _within(node: Node) -> int:
-    if not isinstance(node.value, str):
-        node.refuse(f"within is a duration, not {node.kind()}", "write for example 90s, 15m, 24h or 7d")
-    try:
-        within_ms = parse_duration_ms(node.value)
-    except ValueError:
-        meant = _DURATION_IN_WORDS.fullmatch(node.value)
-        hint = "write for example 90s, 15m, 24h or 7d"
-        if meant is not None and int(meant[1]):
-            hint = f"did you mean {int(meant[1])}{meant[2].lower()}?"
-        node.refuse(f"{node.value!r} is not a duration", hint)
+    within_ms = node.duration_ms("within")
     if within_ms > WITHIN_MS_MAX:
         node.refuse(f"the window {node.value} is too long", f"write at most {format_duration(WITHIN_MS_MAX)}")
     return within_ms

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from pipeline.core.evidence import AWAITED, Edge, edges_of, evidence_of, path_between
-from pipeline.core.explain import WhyOne, WhyTwo, over_limit, reason_in_words, why_one, why_two
+from pipeline.core.explain import WhyOne, WhyTwo, reason_in_words, why_one, why_two
 from pipeline.core.node import Component
 from tests.support.evidence import START_MS, People, shipped_policy
 
@@ -184,9 +184,10 @@ def test_one_pair_that_two_facets_have_seen_is_one_edge() -> None:
 
 
 def test_the_strongest_type_that_is_too_many_is_named() -> None:
-    policy = shipped_policy()
-    assert over_limit(["cpf:1", "user_id:1"], ["cpf:2", "user_id:2"], policy) == ("user_id", 2)
-    assert over_limit(["cpf:1", "user_id:1"], ["cpf:1", "email:e"], policy) is None
+    people = People(shipped_policy(), ["user_id:1 cpf:1", "user_id:2 cpf:2"])
+    assert two(people, "cpf:1", "cpf:2").would_change == (
+        "limit user_id: 1 would keep them apart even with a link between them: together they have 2",
+    )
 
 
 @pytest.mark.parametrize("seed", range(40))

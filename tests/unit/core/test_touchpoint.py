@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import random
 from collections.abc import Callable
@@ -171,6 +170,46 @@ def test_identifiers_are_in_the_order_of_the_policy() -> None:
     assert touch.identifiers == sorted(touch.identifiers, key=policy.order_of)
 
 
+def test_a_type_of_a_source_with_a_namespace_is_kept_apart_from_that_of_the_others() -> None:
+    policy = parse_policy({
+        "identifiers": {"user_id": {"limit": 1}, "email": {"limit": 5, "normalise": "email"}},
+        "namespaces": {"crm": ["user_id"]},
+    })  # fmt: skip
+    assert [(rule.type, rule.rank, rule.limit) for rule in policy.rules.values()] == [
+        ("user_id", 0, 1), ("crm.user_id", 1, 1), ("email", 2, 5),
+    ]  # fmt: skip
+    reader = reader_of(policy)
+
+    def read(source: str, *pairs: tuple[object, object]) -> object:
+        answer = reader.read(as_json(source=source, identifiers=identified(*pairs)), NOW_MS)
+        return answer.identifiers if isinstance(answer, Touch) else answer.reason
+
+    own = ("user_id", "17"), ("email", "A@b.co")
+    assert read("crm", *own) == ["crm.user_id:17", "email:a@b.co"]
+    assert read("web", *own) == ["user_id:17", "email:a@b.co"]
+    assert read("crm", ("user_id", "17"), ("crm.user_id", "17")) == ["crm.user_id:17"]
+    assert read("web", ("user_id", "17"), ("crm.user_id", "4")) == ["user_id:17", "crm.user_id:4"]
+    assert read("crm", ("user_id", "17"), ("user_id", "18")) == Reason.CONFLICTING_IDENTIFIERS
+    assert read("crm", ("user_id", "null")) == ["crm.user_id:null"]  # Nothing is blocked here.
+
+
+def test_a_namespaced_type_may_have_a_rule_and_a_rank_of_its_own() -> None:
+    policy = parse_policy({
+        "identifiers": {"email": {"limit": 5, "normalise": "email"}, "user_id": {"limit": 1},
+                        "crm.user_id": {"limit": 2, "unique": "newest"}},
+        "namespaces": {"crm": ["user_id"], "app": ["user_id", "email"]},
+    })  # fmt: skip
+    assert [(rule.type, rule.rank, rule.limit) for rule in policy.rules.values()] == [
+        ("email", 0, 5), ("app.email", 1, 5), ("user_id", 2, 1), ("app.user_id", 3, 1), ("crm.user_id", 4, 2),
+    ]  # fmt: skip
+    assert [policy.rules[name].normalise for name in ("app.email", "crm.user_id")] == ["email", "text"]
+    answer = reader_of(policy).read(
+        as_json(source="app", identifiers=identified(("email", "A@b.co"))), NOW_MS
+    )
+    assert isinstance(answer, Touch)
+    assert answer.identifiers == ["app.email:a@b.co"]
+
+
 def test_sources_are_those_that_are_registered() -> None:
     reader = TouchpointReader(shipped_policy(), (*topics.SOURCES, "store"), TouchpointDecoder())
     assert reader.read(as_json(source="store"), NOW_MS) == with_fields(source="store")
@@ -210,8 +249,7 @@ def test_broken_bytes_are_always_judged_and_never_raise(reader: TouchpointReader
 
 
 def test_a_limit_of_one_is_what_makes_a_conflict() -> None:
-    policy = shipped_policy()
-    rules = policy.rules | {"user_id": dataclasses.replace(policy.rules["user_id"], limit=2)}
-    reader = reader_of(dataclasses.replace(policy, rules=rules))
     given = identified(("user_id", "u1"), ("user_id", "u2"))
-    assert isinstance(reader.read(as_json(identifiers=given), NOW_MS), Touch)
+    for limit, answer in ((1, Rejection), (2, Touch), ({"count": 1, "within": "30d"}, Touch)):
+        reader = reader_of(parse_policy({"identifiers": {"user_id": {"limit": limit}}}))
+        assert isinstance(reader.read(as_json(identifiers=given), NOW_MS), answer)
