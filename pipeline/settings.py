@@ -138,10 +138,10 @@ class Settings(BaseSettings):
         "another key gives every profile another id.",
     )
     batch_records_max: int = Field(
-        2_000,
+        4_000,
         ge=1,
         le=100_000,
-        description="Most records of a partition that are handled in one transaction.",
+        description="Most records that a worker handles in one transaction, over all of its partitions.",
     )
     linger_ms: Milliseconds = Field(
         5, ge=0, le=60_000, description="How long a producer waits to fill a batch."
@@ -150,7 +150,8 @@ class Settings(BaseSettings):
         40,
         ge=0,
         le=60_000,
-        description="A partition commits at most this often; longer saves CPU and costs latency.",
+        description="A worker commits what it has read at most this often, unless a full batch waits; longer "
+        "saves CPU and costs latency.",
     )
     profile_interval_ms: Milliseconds = Field(
         10_000,
