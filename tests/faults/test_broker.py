@@ -20,7 +20,6 @@ ENDS: dict[str, Callable[[EmbeddedBroker], bool]] = {
 }
 
 
-@pytest.mark.slow  # docs/changelog.md, "Known": it does not pass yet on a machine that is loaded otherwise
 @pytest.mark.parametrize(
     "ways", [("stopped", "killed"), pytest.param(("killed",) * 3, marks=pytest.mark.slow)], ids=" ".join
 )

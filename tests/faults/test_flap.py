@@ -122,7 +122,6 @@ def log_in(fleet: Fleet, people: int, rate: int, workers: int) -> None:
     assert not found, f"{known}, {len(found)} flaps:\n" + "\n".join(found[:10])
 
 
-@pytest.mark.slow  # docs/changelog.md, "Known": it does not pass yet on a machine that is loaded otherwise
 def test_logins_under_load_do_not_flap(make_fleet: MakeFleet) -> None:
     log_in(make_fleet(), people=500, rate=500, workers=1)
 
