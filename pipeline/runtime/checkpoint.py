@@ -2,7 +2,7 @@
 
 The transaction holds changelog records, outputs, mail and the offsets of all inputs. Offsets are taken only
 from a member of the present generation of the consumer group, so who has lost a partition commits nothing.
-Source: docs/architecture.md, "Exactly once"; docs/decisions/0011.
+Source: docs/architecture.md, "Exactly once"; docs/decisions/0012.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A batch is computed on the event loop; waiting for the broker happens on a thread, and the intake works
 meanwhile. While the worker has all partitions there is nobody to send mail to: a message goes to its node
 within the batch, so a log-in that joins components on three partitions is one transaction.
-Source: docs/architecture.md, "Exactly once"; docs/decisions/0011.
+Source: docs/architecture.md, "Exactly once"; docs/decisions/0012.
 """
 
 from __future__ import annotations
@@ -46,16 +46,19 @@ class Effects(NamedTuple):
 
     mail: list[tuple[str, Message]]
     told: list[Output]
+    kinds: Counter[str]
+    """What was handed over within the batch, by kind."""
 
 
 @dataclass(slots=True)
 class Commit:
-    """A batch whose commit is under way. `begun_at`: monotonic clock, s."""
+    """A batch whose commit is under way. `begun_at`: monotonic clock, s. `mail`: what it sends, by kind."""
 
     batch: Batch
     works: Works
     future: asyncio.Future[None]
     begun_at: float
+    mail: Counter[str]
 
 
 class Void(Exception):
@@ -185,8 +188,10 @@ class Processor:
             if membership is None:  # The group will say soon who has what.
                 await asyncio.sleep(PAUSE_S)
                 continue
-            effects = Effects([], [])
-            works = {task: task.begin_work(records, *effects) for task, records in batch.items()}
+            effects = Effects([], [], Counter())
+            works = {
+                task: task.begin_work(records, effects.mail, effects.told) for task, records in batch.items()
+            }
             try:
                 if not rejections:
                     await self._take_in(batch, works, effects)
@@ -248,7 +253,7 @@ class Processor:
     ) -> None:
         """Write a batch and commit it on a thread; the next one may be computed meanwhile."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._commit = Commit(batch, works, future, time.monotonic())
+        self._commit = Commit(batch, works, future, time.monotonic(), effects.kinds)
         if not (rejections or any(work.changed for work in works.values())):
             future.set_result(None)
             return
@@ -266,7 +271,7 @@ class Processor:
             return
         reach("transaction.written")
         if effects.mail:
-            _count(effects.mail)
+            self._commit.mail.update(_kinds(effects.mail))
             self._alone.end()
         offsets = [one for task, work in works.items() for one in self._offsets(task, work)]
         self._commit.future = asyncio.ensure_future(
@@ -287,6 +292,8 @@ class Processor:
             reach("transaction.committed")
             metrics.COMMIT_SECONDS.observe(time.monotonic() - commit.begun_at)
             metrics.TRANSACTIONS.labels("committed").inc()
+        for kind, number in commit.mail.items():
+            metrics.MAIL.labels(kind).inc(number)
         for task, work in commit.works.items():
             task.applied(work)
 
@@ -348,9 +355,9 @@ class Processor:
             done += 1
             task = self.tasks[partition_of(to, partitions)]
             if task not in works:
-                works[task] = task.begin_work([], *effects)
+                works[task] = task.begin_work([], effects.mail, effects.told)
             task.receive(to, message, now_ms)
-        _count(mail)
+        effects.kinds.update(_kinds(mail))
         mail.clear()
 
 
@@ -368,6 +375,5 @@ def _halve(batch: Batch) -> list[Batch]:
     return halves
 
 
-def _count(mail: list[tuple[str, Message]]) -> None:
-    for kind, number in Counter(type(message).__name__.lower() for _, message in mail).items():
-        metrics.MAIL.labels(kind).inc(number)
+def _kinds(mail: list[tuple[str, Message]]) -> Counter[str]:
+    return Counter(type(message).__name__.lower() for _, message in mail)

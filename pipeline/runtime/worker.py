@@ -7,24 +7,19 @@ partition is the task's. An unexpected error ends the process before anything is
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import gc
 import os
 import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import IO, Any, Final
-from uuid import uuid4
+from typing import Any, Final
 
 import structlog
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
 from faust.types.tuples import TP
 from rocksdict import Cache
 
-from .. import __version__
-from ..core.errors import ConfigError, PipelineError
+from .. import COMPILED, __version__
+from ..core.errors import PipelineError
 from ..settings import Settings, load_policy
 from ..topics import Topics
 from ..transport import Batch, TransportOptions, batch_topic, consumer_of, create_app
@@ -35,6 +30,7 @@ from .health import Health, check_port, serve
 from .intake import Intake
 from .logs import configure_logs
 from .processor import Processor
+from .startup import check_topics, make_data_dir, take_worker_id, use_one_arena
 from .task import Task
 
 log = structlog.get_logger()
@@ -57,80 +53,20 @@ STOP_TIMEOUT_S: Final = 30.0
 def run(settings: Settings) -> int:
     """Run one worker until SIGTERM, SIGINT or a fatal error. Returns the exit code: 0 clean, 3 fatal."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_CLEAN))  # Until Faust installs its own handler.
+    use_one_arena()
     configure_logs(settings)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     policy = load_policy(settings)
     topics = settings.topics(policy.history_ms)
     partitions = check_topics(settings, topics)
-    metrics.BUILD.info({"version": __version__, "policy_version": str(policy.version)})
+    metrics.BUILD.info(
+        {"version": __version__, "policy_version": str(policy.version), "compiled": str(COMPILED).lower()}
+    )
     make_data_dir(settings)
     check_port(settings.web_host, settings.web_port)
     worker = Worker(settings, topics, partitions, policy)
     worker.execute()
     return worker.exit_code
-
-
-def check_topics(settings: Settings, topics: Topics) -> int:
-    """Return the partition count of the internal topics.
-
-    Raises ConfigError if one is missing or they differ.
-    """
-    try:
-        found = (
-            AdminClient({**settings.kafka_config(socket_timeout_ms=10_000), "log_level": 0})
-            .list_topics(timeout=10)
-            .topics
-        )
-    except KafkaException as error:
-        raise ConfigError(
-            f"no Kafka broker answers at {settings.bootstrap}, "
-            "start one with `elo broker start` or set --bootstrap"
-        ) from error
-    for spec in topics.specs():
-        if spec.name not in found:
-            raise ConfigError(f"topic {spec.name} does not exist, run `elo topics create`")
-    counts = {spec.name: len(found[spec.name].partitions) for spec in topics.specs() if spec.partitioned}
-    partitions = counts[topics.touches]
-    for name in (topics.mail, topics.state, *topics.touchpoints):
-        if counts[name] != partitions:
-            raise ConfigError(
-                f"topic {name} has {counts[name]} partitions and {topics.touches} has {partitions}, "
-                "give them the same number (`elo topics create` does)"
-            )
-    return partitions
-
-
-def make_data_dir(settings: Settings) -> None:
-    """Make the directory of local state. Raises ConfigError if that cannot be done."""
-    try:
-        (settings.data_dir / "faust").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            f"data directory {settings.data_dir} cannot be made ({error.strerror}), set --data-dir"
-        ) from error
-
-
-def take_worker_id(data_dir: Path) -> tuple[str, IO[str]]:
-    """A name for this worker that lasts as long as its data directory, and the lock that keeps others off it.
-
-    Workers that share a directory have one each.
-    """
-    number = 0
-    while True:
-        file = (data_dir / f"worker-{number}").open("a+")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            file.close()
-            number += 1
-            continue
-        file.seek(0)
-        name = file.read().strip()
-        if not name:
-            name = uuid4().hex
-            file.write(name)
-            file.flush()
-        return name, file
 
 
 class Worker:
