@@ -45,7 +45,7 @@ class Absorber:
                     and (touch.occurred_at, *self.policy.order_of(via)) < profile.anchor
                 ):
                     profile = None  # It may change which identifier is the earliest.
-                elif profile.shares_fold and component.facet(via) is None:
+                elif profile.shares_fold and not component.has_facet(via):
                     outputs.unshare_fold(profile)
         facet = component.own_facet(via)
         if len(touch.identifiers) > 1:

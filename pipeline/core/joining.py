@@ -44,9 +44,7 @@ class Joiner:
         """Send everything to the survivor, in parts if it is large, and become a redirect."""
         self.outputs.outbox.joins += 1
         awaited = component.awaited()  # A touch can reach an identifier here before its claim is answered.
-        owned = [
-            one for one in component.identifiers if one not in awaited or component.facet(one) is not None
-        ]
+        owned = [one for one in component.identifiers if one not in awaited or component.has_facet(one)]
         parts: list[list[tuple[str, msgspec.Raw]]] = [[]]
         size = 0
         for one in owned:
@@ -162,7 +160,7 @@ class Joiner:
 
         Returns its status here.
         """
-        if component.facet(identifier) is not None:
+        if component.has_facet(identifier):
             return "inert" if status == "shared" else ""  # It is owned here, under the root of a redirect.
         if identifier in component.awaited():
             return ""  # Another claim will tell.

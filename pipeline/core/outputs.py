@@ -252,18 +252,18 @@ class Outputs:
             if len(refused) > component.refused:
                 self.outbox.refused.extend(one.reason for one in refused[component.refused :])
             component.refused = len(refused)
-        firsts = {one: facet.first_seen for one in identifiers if (facet := component.facet(one)) is not None}
+        facets = {one: facet for one in identifiers if (facet := component.look(one)) is not None}
         # Who was only ever seen beside others, and is refused there, is nobody yet.
         return [
-            self._profile(component, group, firsts) for group in groups if not firsts.keys().isdisjoint(group)
+            self._profile(component, group, facets) for group in groups if not facets.keys().isdisjoint(group)
         ]
 
-    def _profile(self, component: Component, group: list[str], firsts: dict[str, int]) -> Profile:
+    def _profile(self, component: Component, group: list[str], facets: dict[str, Facet]) -> Profile:
         order_of = self.policy.order_of
-        anchor = min((firsts[one], *order_of(one)) for one in group if one in firsts)
+        anchor = min((facets[one].first_seen, *order_of(one)) for one in group if one in facets)
         pid = profile_id(anchor[2], self.profile_key)
         profile = Profile(pid, group, anchor, EMPTY)
-        self._fold(component, profile)
+        self._fold(component, profile, facets)
         entry = component.entries.get(pid)
         if entry is None:
             entry = component.entries[pid] = Entry(anchor[2], "", {})
@@ -272,7 +272,7 @@ class Outputs:
 
     def first_profile(self, component: Component, via: str, facet: Facet, now_ms: int) -> Profile:
         """The profile of a component that has just got its first touch and its only identifier."""
-        profile = self._profile(component, [via], {via: facet.first_seen})
+        profile = self._profile(component, [via], {via: facet})
         component.profiles, component.stale, component.unsettled = [profile], False, False
         segments = self.entered_by_type.get(via.partition(":")[0], self.deciding.inside_when_empty)
         if segments:
@@ -286,15 +286,17 @@ class Outputs:
         fold.add(profile.fold, self.policy.traits, self.catalogue.capacities)
         profile.fold, profile.shares_fold = fold, False
 
-    def _fold(self, component: Component, profile: Profile) -> None:
+    def _fold(self, component: Component, profile: Profile, facets: dict[str, Facet]) -> None:
         """Make the fold of a profile. A profile of one facet shares it: a touch is then folded once."""
-        facets = [facet for one in profile.identifiers if (facet := component.facet(one)) is not None]
-        if len(facets) == 1:
-            profile.fold, profile.shares_fold = facets[0], True
+        own = [one for one in profile.identifiers if one in facets]
+        if len(own) == 1:
+            facet = component.facet(own[0])
+            assert facet is not None
+            profile.fold, profile.shares_fold = facet, True
             return
         profile.fold = fold = Facet()
-        for facet in facets:
-            fold.add(facet, self.policy.traits, self.catalogue.capacities)
+        for one in own:
+            fold.add(facets[one], self.policy.traits, self.catalogue.capacities)
 
     def _retire(self, component: Component, profiles: list[Profile], now_ms: int, edge: str | None) -> bool:
         """Tell which profile ids have become aliases. Returns whether there was one."""
@@ -373,7 +375,7 @@ class Outputs:
             return profile.identifiers
         allowed = []
         for identifier in profile.identifiers:
-            facet = component.facet(identifier)
+            facet = component.look(identifier)
             word = None if facet is None else facet.consent.get(purpose)
             if word is None or word[0]:
                 allowed.append(identifier)

@@ -40,9 +40,13 @@ class Generations(Generic[Node]):
         """Forget everything."""
         self.young, self.old = {}, {}
 
+    def is_full(self) -> bool:
+        """Whether `age` would drop a generation."""
+        return len(self.young) > self.size
+
     def age(self) -> None:
         """Drop the least recently used generation if the young one is full."""
-        if len(self.young) > self.size:
+        if self.is_full():
             self.old, self.young = self.young, {}
 
     def __len__(self) -> int:

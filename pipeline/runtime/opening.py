@@ -18,7 +18,8 @@ from .definitions import Definitions
 from .environment import Environment, wall_ms
 from .owner import committed_offsets, last_owner
 from .restore import restore, topic_id
-from .store import Position, Store, wipe
+from .rocks import wipe
+from .store import Position, Store
 
 STALE_STATE_MS: Final = 3 * 86_400_000
 """Older state is wiped: below delete.retention.ms (7 d) of `elo.state`, so no tombstone was missed."""

@@ -8,14 +8,14 @@ next replay longer. It must not know what the nodes mean.
 from __future__ import annotations
 
 import contextlib
-import shutil
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch
+from rocksdict import Cache, Rdict, WriteBatch
 
 from ..core.errors import Retryable
 from ..core.facet import NEVER
@@ -30,6 +30,7 @@ from ..core.node import (
 )
 from .cache import Generations
 from .position import Position
+from .rocks import merged, options
 from .timers import TIMER_KEY, Timers, timer_key
 
 HISTORY_KEY: Final = b"h"
@@ -39,9 +40,11 @@ MEMBERS_KEY: Final = DEFINITION_KEY + b"\x00members"
 POSITION_KEY: Final = b"\x00position"
 _SEEN: Final = struct.Struct(">qq")  # offset in elo.touches, broker time in ms
 
-COMPONENT_BYTES: Final = 6_000  # a decoded component of the usual size, measured; docs/decisions/0007
+COMPONENT_BYTES: Final = 3_500  # a decoded component apart from facets, measured; docs/decisions/0007
+FACET_BYTES: Final = 2_500  # a decoded facet; the fold of several counts as another
+PACKED_BYTES: Final = 600  # a packed facet
+WEIGHED_MAX: Final = 100  # components that stand for all when the cache is fitted to its memory
 IDENTIFIER_BYTES: Final = 500  # a decoded identifier node with its key
-MEMTABLE_BYTES: Final = 16 * 1024 * 1024
 WRITE_RECORDS_MAX: Final = 5_000  # records per WriteBatch when the changelog is replayed
 
 _MISSING: Final = b"\x00missing"
@@ -76,11 +79,10 @@ class Store:
     def __init__(self, path: Path, cache: Cache, nodes_bytes: int) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.db = Rdict(str(path), _options(cache))
+        self.db = Rdict(str(path), options(cache))
         self.timers = Timers()
-        self.components: Generations[Component] = Generations(
-            max(100, nodes_bytes * 4 // 5 // COMPONENT_BYTES // 2)
-        )
+        self._components_bytes = nodes_bytes * 4 // 5
+        self.components: Generations[Component] = Generations(self._components_max(COMPONENT_BYTES))
         self.identifiers: Generations[IdentifierNode] = Generations(
             max(1000, nodes_bytes // 5 // IDENTIFIER_BYTES // 2)
         )
@@ -225,8 +227,15 @@ class Store:
 
     def begin(self) -> None:
         """Begin a batch. Only here the caches let go: what it changes must stay until it is staged."""
+        if self.components.is_full():
+            found = list(islice(self.components.young.values(), WEIGHED_MAX))
+            self.components.size = self._components_max(sum(map(_weight, found)) // len(found))
         self.components.age()
         self.identifiers.age()
+
+    def _components_max(self, weight: int) -> int:
+        """How many components of `weight` bytes one generation may hold."""
+        return max(100, self._components_bytes // weight // 2)
 
     def stage(self) -> dict[bytes, bytes | None]:
         """End the batch; what was staged before is applied. Returns its changelog records: last value of each
@@ -352,7 +361,7 @@ class Store:
             key for waiting in (self.flushing, self.pending) for key, value in waiting.items()
             if value is not None and key[:1] == TIMER_KEY and key >= start
         }  # fmt: skip
-        self.timers.extend(_merged(sorted(fresh), (key for key, _ in self.scan(TIMER_KEY, start))), now_ms)
+        self.timers.extend(merged(sorted(fresh), (key for key, _ in self.scan(TIMER_KEY, start))), now_ms)
 
     def size_bytes(self) -> int:
         """Size of the files on disk, bytes."""
@@ -364,32 +373,8 @@ class Store:
             self.db.close()
 
 
-def wipe(path: Path) -> None:
-    """Delete local state; the next start restores it in full."""
-    shutil.rmtree(path, ignore_errors=True)
-
-
-def _merged(a: Iterable[bytes], b: Iterable[bytes]) -> Iterator[bytes]:
-    """Two ascending streams of keys as one, without repetition."""
-    import heapq
-
-    last = None
-    for key in heapq.merge(a, b):
-        if key != last:
-            yield key
-        last = key
-
-
-def _options(cache: Cache) -> Options:
-    options = Options(raw_mode=True)
-    options.create_if_missing(True)
-    table = BlockBasedOptions()
-    table.set_bloom_filter(10, False)  # 1 % false positives: a new event id rarely reads a block
-    table.set_block_cache(cache)
-    table.set_cache_index_and_filter_blocks(True)
-    options.set_block_based_table_factory(table)
-    options.set_write_buffer_size(MEMTABLE_BYTES)
-    options.set_max_write_buffer_number(3)
-    options.set_compression_type(DBCompressionType.lz4())
-    options.set_keep_log_file_num(2)
-    return options
+def _weight(component: Component) -> int:
+    """Memory of a decoded component, bytes, roughly."""
+    facets = len(component.facets)
+    folds = 1 if len(component.identifiers) > 1 else 0
+    return COMPONENT_BYTES + FACET_BYTES * (facets + folds) + PACKED_BYTES * len(component.packed)

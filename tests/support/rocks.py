@@ -13,7 +13,8 @@ from typing import Any, Final
 from rocksdict import Cache
 
 from pipeline.core.touch import EVENT_HASH, decode_touch
-from pipeline.runtime.store import Position, Store, history_key, pack_seen, wipe
+from pipeline.runtime.rocks import wipe
+from pipeline.runtime.store import Position, Store, history_key, pack_seen
 from tests.support.memory import Partition
 
 NODES_BYTES: Final = 1
