@@ -40,9 +40,9 @@ MEMBERS_KEY: Final = DEFINITION_KEY + b"\x00members"
 POSITION_KEY: Final = b"\x00position"
 _SEEN: Final = struct.Struct(">qq")  # offset in elo.touches, broker time in ms
 
-COMPONENT_BYTES: Final = 3_500  # a decoded component apart from facets, measured; docs/decisions/0007
-FACET_BYTES: Final = 2_500  # a decoded facet; the fold of several counts as another
-PACKED_BYTES: Final = 600  # a packed facet
+COMPONENT_BYTES: Final = 6_000  # a decoded component apart from what follows; docs/decisions/0007
+FACET_BYTES: Final = 4_000  # a decoded facet; the fold of several counts as another
+PACKED_BYTES: Final = 1_200  # a packed facet, or what was told about one profile id
 WEIGHED_MAX: Final = 100  # components that stand for all when the cache is fitted to its memory
 IDENTIFIER_BYTES: Final = 500  # a decoded identifier node with its key
 WRITE_RECORDS_MAX: Final = 5_000  # records per WriteBatch when the changelog is replayed
@@ -377,4 +377,8 @@ def _weight(component: Component) -> int:
     """Memory of a decoded component, bytes, roughly."""
     facets = len(component.facets)
     folds = 1 if len(component.identifiers) > 1 else 0
-    return COMPONENT_BYTES + FACET_BYTES * (facets + folds) + PACKED_BYTES * len(component.packed)
+    return (
+        COMPONENT_BYTES
+        + FACET_BYTES * (facets + folds)
+        + PACKED_BYTES * (len(component.packed) + len(component.entries))
+    )

@@ -11,6 +11,7 @@ from rocksdict import Cache
 from pipeline.core import node
 from pipeline.core.facet import NEVER
 from pipeline.core.node import Component, IdentifierNode, component_key, identifier_key, page_key
+from pipeline.runtime.rocks import wipe
 from pipeline.runtime.store import (
     POSITION_KEY,
     Position,
@@ -18,7 +19,6 @@ from pipeline.runtime.store import (
     history_key,
     pack_seen,
     touch_offset,
-    wipe,
 )
 from pipeline.runtime.timers import timer_key
 
