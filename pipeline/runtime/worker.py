@@ -30,7 +30,7 @@ from .health import Health, check_port, serve
 from .intake import Intake
 from .logs import configure_logs
 from .processor import Processor
-from .startup import check_topics, make_data_dir, take_worker_id, use_one_arena
+from .startup import check_topics, give_memory_back, make_data_dir, take_worker_id, use_one_arena
 from .task import Task
 
 log = structlog.get_logger()
@@ -42,6 +42,8 @@ SWITCH_INTERVAL_S: Final = (
     0.001  # a thread back from the broker gets the interpreter soon; see docs/architecture.md
 )
 LAG_EVERY_S: Final = 1.0
+BACKLOG_RECORDS_MAX: Final = 5_000  # of each of 6 partitions; more only takes memory
+TRIM_EVERY_S: Final = 5.0
 GARBAGE_EVERY_S: Final = 60.0
 GARBAGE_REST_S: Final = 5.0
 """The cycle collector runs only while nothing is to do: nothing that is made per record is in a cycle, and
@@ -134,6 +136,7 @@ class Worker:
             on_assigned=self._assigned,
             on_revoked=self._revoked,
             records_max=settings.batch_records_max,
+            backlog_records_max=BACKLOG_RECORDS_MAX,
         )
         app = create_app(
             settings.group,
@@ -175,6 +178,10 @@ class Worker:
         async def garbage() -> None:
             if all(task.is_resting(GARBAGE_REST_S) for task in self.tasks.values()):
                 gc.collect()
+
+        @app.timer(TRIM_EVERY_S)
+        async def trim() -> None:
+            give_memory_back()
 
         @app.timer(LAG_EVERY_S)
         async def lag() -> None:
