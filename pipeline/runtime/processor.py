@@ -36,6 +36,7 @@ FAILING_S: Final = 120.0  # a batch that the broker aborts is computed again for
 PAUSE_S: Final = 0.05  # before another attempt, or another look at the group
 IDLE_S: Final = 1.0
 DRAIN_LOOK_S: Final = 0.01
+MAIL_HASTE: Final = 8
 
 Batch = dict[Task, list[Any]]
 Works = dict[Task, Work]
@@ -147,7 +148,10 @@ class Processor:
             tasks = list(self.tasks.values())
             only_mail = await self._alone.is_coming(tasks)
             waiting = sum(task.waiting(only_mail) for task in tasks)
-            early_s = self._took_at + settings.commit_interval_ms / 1000 - time.monotonic()
+            interval_s = settings.commit_interval_ms / 1000
+            if any(task.waiting(only_mail=True) for task in tasks):
+                interval_s /= MAIL_HASTE  # Somebody's outputs are held until it is answered.
+            early_s = self._took_at + interval_s - time.monotonic()
             if waiting and early_s > 0 and waiting < settings.batch_records_max:
                 await asyncio.sleep(early_s)
                 continue
