@@ -297,7 +297,7 @@ class Task:
         if work.outbox.changes:
             work.members = self.measures.count_members(work.outbox)
             self.store.put(MEMBERS_KEY, orjson.dumps(work.members))
-        work.note, work.records = self._make_note(), self.store.stage()
+        work.note, work.records = self._make_note(work), self.store.stage()
         work.changed = bool(
             work.records
             or work.outbox.snapshots
@@ -369,9 +369,9 @@ class Task:
         reach("batch.applied")
         self.flusher.maybe(self.offsets)
 
-    def _make_note(self) -> str:
+    def _make_note(self, work: Work) -> str:
         """What `elo wait` must know beside the offsets: next timer, open work, definitions applied."""
-        next_ms = self.store.timers.next_ms()
+        next_ms = min([self.store.timers.next_ms(), *(due_ms for due_ms, _ in work.armed)])
         due_ms = next_ms if next_ms < min(self.store.timers.horizon_ms, NEVER) else None
         open_count = len(self.outputs.unpublished) + self.definitions.open_steps()
         return orjson.dumps(

@@ -37,7 +37,7 @@ def test_a_touch_that_raises_is_rejected_alone(stage: str, make_fleet: MakeFleet
     for number in range(POISON):
         fleet.send([poisonous(number, crowd), *crowd.take(20)])
     fleet.apply(*DEFINITIONS)
-    fleet.start("a", ELO_TEST_POISON=stage)
+    fleet.start("a", ELO_TEST_POISON=stage, ELO_COMPILED=0)  # compiled code cannot be sabotaged
     fleet.send([*crowd.take(50), poisonous(0, crowd)])
     fleet.wait_idle()
 
