@@ -47,7 +47,10 @@ class MustAbort(Exception):
 
 
 class Fenced(MustAbort):
-    """Somebody has ended the transaction and the producer with it: another one is needed."""
+    """The producer is of no use any more: somebody has fenced it, or nobody can say what state it is in.
+
+    Whether its last transaction was committed is not known here.
+    """
 
 
 async def within_limit(call: Awaitable[Any]) -> None:
@@ -96,7 +99,8 @@ def make_producer(settings: Settings, transactional_id: str) -> Producer:
 def fence(settings: Settings, transactional_id: str) -> None:
     """End the transaction that a worker which is gone has left open. If it is not gone it gets over it."""
     producer = make_producer(settings, transactional_id)
-    _insist(producer.init_transactions)
+    with contextlib.suppress(MustAbort):  # Somebody else was faster.
+        _insist(producer.init_transactions)
 
 
 class Checkpoint:
@@ -126,8 +130,11 @@ class Checkpoint:
         """
         self.close()
         self._producer = make_producer(self.settings, self.transactional_id)
-        _insist(self._producer.init_transactions)
-        self._begin()
+        try:
+            _insist(self._producer.init_transactions)
+            self._begin()
+        except MustAbort as error:
+            raise Retryable("the broker admits no transactions", error=str(error.__cause__)) from error
 
     def _begin(self) -> None:
         """Begin the next transaction ahead of its batch: it waits for the client, which the loop must not.
@@ -186,7 +193,7 @@ class Checkpoint:
         Args:
             membership: of the group, as it was before the batch was computed.
 
-        Raises: MustAbort or Fenced; Retryable when the broker does not answer for TRANSACTION_TIMEOUT_MS.
+        Raises: MustAbort or Fenced.
         """
         assert self._producer is not None
         _insist(self._producer.send_offsets_to_transaction, offsets, membership)
@@ -243,10 +250,6 @@ def _insist(operation: Any, *arguments: Any) -> None:
 
 
 def _meaning(failure: KafkaException) -> Exception:
-    """What a refusal of the transactional producer asks for: Fenced, MustAbort or Retryable."""
+    """What a refusal of the transactional producer asks for: MustAbort, or Fenced when in doubt."""
     error = failure.args[0]
-    if error.code() in FENCED:
-        return Fenced()
-    if error.txn_requires_abort():
-        return MustAbort()
-    return Retryable("the broker did not commit a transaction", error=error.name())
+    return MustAbort() if error.txn_requires_abort() and error.code() not in FENCED else Fenced()
