@@ -90,6 +90,7 @@ class Definitions:
         self._flushed = False
         self.work = Work()
         self.applied: dict[str, Definition] = {}
+        self._used: tuple[dict[str, Definition], list[str]] | None = None
         for key, value in store.scan(DEFINITION_KEY):
             if key == WORK_KEY:
                 self.work = msgspec.json.decode(value, type=Work)
@@ -192,7 +193,10 @@ class Definitions:
 
         A half-filled leaf would let somebody in who has bought long ago, and out again when that is read.
         """
-        pending = () if self.work.done or self._all_filled() else self.work.changed
+        pending = [] if self.work.done or self._all_filled() else list(self.work.changed)
+        if self._used is not None and self._used[0] is self.applied and self._used[1] == pending:
+            return  # `applied` is replaced, never changed.
+        self._used = self.applied, pending
         self._resolver.outputs.use(Catalogue(self.applied.values()), pending)
 
     def _differs(self, definition: Definition) -> bool:

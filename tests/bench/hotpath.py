@@ -117,7 +117,6 @@ def run_hotpath(options: Options, work: Path) -> None:
     values = [encode(event.record) for event in touchpoints(options.n, options.seed, now_ms)]
     batches = [values[start : start + BATCH] for start in range(0, len(values), BATCH)]
     gc.disable()  # As in a worker.
-    gc.disable()  # as in a worker, which only collects what is young, now and then
     path = HotPath(work / "clock", now_ms)
     for batch in batches:
         path.handle(batch)

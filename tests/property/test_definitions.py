@@ -40,12 +40,16 @@ def change_definitions(
     control.apply(definition)
 
 
-@pytest.mark.parametrize("seed", range(SEEDS))
-def test_memberships_are_those_of_the_definitions_in_force_however_they_came(
-    seed: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work that takes many batches although there is little of it."""
     monkeypatch.setattr(runtime, "FILL_STEP", 3)
     monkeypatch.setattr(runtime, "SCAN_STEP", 2)
+
+
+@pytest.mark.usefixtures("small_steps")
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_memberships_are_those_of_the_definitions_in_force_however_they_came(seed: int) -> None:
     play(seed)
 
 
@@ -75,12 +79,9 @@ def play(seed: int) -> None:
     check_outputs(cluster)
 
 
+@pytest.mark.usefixtures("small_steps")
 @pytest.mark.parametrize("seed", range(SEEDS))
-def test_the_first_population_of_a_segment_is_told_once_and_never_taken_back(
-    seed: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(runtime, "FILL_STEP", 3)
-    monkeypatch.setattr(runtime, "SCAN_STEP", 2)
+def test_the_first_population_of_a_segment_is_told_once_and_never_taken_back(seed: int) -> None:
     populate(seed)
 
 
