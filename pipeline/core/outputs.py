@@ -11,8 +11,9 @@ from hashlib import blake2b
 from typing import Final
 
 from .apart import Apart
+from .decisions import decides, group_evidence
 from .facet import NEVER, Facet
-from .identity import NOTHING_TOLD, agree, group_identifiers, profile_id, within_limits
+from .identity import NOTHING_TOLD, agree, profile_id, within_limits
 from .links import links_in, told_in
 from .node import Component, Entry, Profile
 from .outbox import Cause, MembershipChange, Nodes, Outbox, ProfileAlias, Review, Snapshot
@@ -91,12 +92,16 @@ class Outputs:
         component.profiles = None
         at_ms = min(now_ms, component.window_due - 1)  # what was due meanwhile is told at its own instant
         profiles = self.profiles(component)
-        merged = self._retire(component, profiles, now_ms, edge)
+        decided = bool(component.decisions) and decides(component.decisions, component.trigger[0], edge)
+        heirs, restored = self._retire(component, profiles, now_ms, component.trigger[0] if decided else edge)
         component.window_due = NEVER
         event_id, occurred_ms = component.trigger
+        # Whoever has taken nobody over has changed because of those who left.
+        other = Cause.UNMERGE if restored or decided else Cause.MERGE if heirs else Cause.EVENT
         for profile in profiles:
             self.decide(component, profile, self.deciding.segments.values(), at_ms,
-                        Cause.MERGE if merged else Cause.EVENT, occurred_ms, event_id, now_ms)  # fmt: skip
+                        Cause.MERGE if profile.id in heirs else other,
+                        occurred_ms, event_id, now_ms)  # fmt: skip
         self.elapse(component, now_ms)
         self.changed(component, now_ms)
 
@@ -242,13 +247,16 @@ class Outputs:
         policy = self.policy
         told = NOTHING_TOLD if self.apart is None else told_in(component, identifiers, self.apart)
         if len(identifiers) == 1 or (
-            not component.inert and within_limits(identifiers, policy) and (not told or agree(told))
+            not (component.inert or component.decisions)
+            and within_limits(identifiers, policy)
+            and (not told or agree(told))
         ):
             identifiers.sort(key=policy.order_of)
             groups = [identifiers] if identifiers else []
         else:
             links = links_in(component)
-            groups, refused = group_identifiers(identifiers, links, component.inert, policy, told)
+            inert = component.inert
+            groups, refused = group_evidence(component.decisions, identifiers, links, inert, policy, told)
             if len(refused) > component.refused:
                 self.outbox.refused.extend(one.reason for one in refused[component.refused :])
             component.refused = len(refused)
@@ -298,16 +306,23 @@ class Outputs:
         for one in own:
             fold.add(facets[one], self.policy.traits, self.catalogue.capacities)
 
-    def _retire(self, component: Component, profiles: list[Profile], now_ms: int, edge: str | None) -> bool:
-        """Tell which profile ids have become aliases. Returns whether there was one."""
+    def _retire(
+        self, component: Component, profiles: list[Profile], now_ms: int, edge: str | None
+    ) -> tuple[set[str], bool]:
+        """Tell which profile ids have become aliases.
+
+        Returns the ids that they stand for, and whether an id stands for itself again.
+        """
         current = {profile.id: profile for profile in profiles}
-        merged = False
+        heirs: set[str] = set()
+        restored = False
         for pid, entry in component.entries.items():
             if pid in current:
                 if entry.alias_of:
                     entry.alias_of = ""
                     entry.changed()
                     self.outbox.tell_alias(ProfileAlias(pid, "", now_ms, Cause.UNMERGE, edge))
+                    restored = True
                 continue
             heir = next((one for one in profiles if entry.anchor in one.identifiers), None)
             if heir is None:
@@ -317,13 +332,13 @@ class Outputs:
             if entry.alias_of == heir.id:
                 continue
             self.outbox.tell_alias(ProfileAlias(pid, heir.id, now_ms, Cause.MERGE, edge))
-            merged = True
+            heirs.add(heir.id)
             if not entry.alias_of:
                 self._leave_all(pid, entry, Cause.MERGE, component.trigger[1], now_ms)
                 self.outbox.publish(Snapshot(pid, None, [], now_ms))
             entry.alias_of = heir.id
             entry.changed()
-        return merged
+        return heirs, restored
 
     def _vanish(self, pid: str, entry: Entry, occurred_ms: int, now_ms: int) -> None:
         """Tell that a profile is gone without an heir: what gave it its id is nobody by itself."""

@@ -52,6 +52,8 @@ class TransportOptions:
     """Further librdkafka settings (`bootstrap.servers`, security, sizes), on top of CONSUMER_DEFAULTS."""
     follows: Mapping[str, str] = field(default_factory=dict)
     """Follower -> lead: partition p of the follower is read wherever partition p of the lead is."""
+    lone: AbstractSet[str] = frozenset()
+    """Followers that have one partition, whatever their lead has: it is read wherever its partition 0 is."""
     own_offsets: AbstractSet[str] = frozenset()
     """Topics whose offsets are committed elsewhere (in transactions) and never by Faust."""
     held: AbstractSet[str] = frozenset()

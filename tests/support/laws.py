@@ -9,6 +9,7 @@ from pipeline.core.outbox import Cause, MembershipChange, Outbox, ProfileAlias
 from pipeline.core.outputs import Outputs
 from pipeline.core.segments.catalogue import Catalogue
 from tests.support import oracle
+from tests.support.decision_oracle import Ruled
 from tests.support.memory import PROFILE_KEY, Cluster, Published, profile_as_dict
 
 Members = set[tuple[str, str]]
@@ -44,11 +45,14 @@ def members_of(cluster: Cluster) -> Members:
 
 
 def check_profiles(
-    cluster: Cluster, touches: Iterable[Any], definitions: Sequence[oracle.JsonDefinition] = ()
+    cluster: Cluster,
+    touches: Iterable[Any],
+    definitions: Sequence[oracle.JsonDefinition] = (),
+    decisions: Sequence[Ruled] = (),
 ) -> None:
     """The profiles, and who is inside what now, are those of the oracle."""
     expected = []
-    for person in oracle.people(touches, cluster.policy, PROFILE_KEY):
+    for person in oracle.people(touches, cluster.policy, PROFILE_KEY, decisions):
         expected.append({
             "profile_id": person.profile_id,
             "identifiers": person.identifiers,

@@ -1,0 +1,87 @@
+"""Laws of decisions over generated histories: order, repetition, delay and partitions change nothing."""
+
+from __future__ import annotations
+
+import os
+import random
+from typing import Final
+
+import pytest
+
+from pipeline.core import joining, node
+from pipeline.core.segments.parse import definition_from_json
+from tests.property.test_resolver import pass_time, state_hash_of
+from tests.support.histories import (
+    policy_of,
+    random_decisions,
+    random_policy,
+    random_touches,
+    shuffled_with_repetitions,
+)
+from tests.support.laws import check_outputs, check_profiles, check_structure, profiles_of
+from tests.support.memory import Chaos, Cluster
+from tests.support.segment_cases import HOUR_MS, START_MS, random_definition
+
+SEEDS: Final = int(os.environ.get("ELO_TEST_SEEDS", "150"))
+"""How many histories each law is tried on; raise it for a soak."""
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_any_order_of_touches_and_decisions_gives_the_profiles_of_the_oracle(seed: int) -> None:
+    rng = random.Random(seed)
+    touches = random_touches(rng, rng.randrange(5, 50), mixed=rng.choice([0.0, 0.15, 0.4]))
+    decisions = random_decisions(rng, touches, rng.randrange(1, 7))
+    definitions = [random_definition(rng, number) for number in range(6)]
+    history = rng.choice(["30d", "10m"])
+    policy = policy_of(moves=rng.random() < 0.3, history=history)
+    if rng.random() < 0.6:
+        policy = random_policy(rng, history=history)
+    chaos = Chaos(
+        batch_max=rng.choice([1, 3, 20]), forget=rng.choice([0, 0.5, 1]), crash=rng.choice([0, 0.2]),
+        delay_ms=rng.choice([0, 20, 2_000]),
+    )  # fmt: skip
+    arrivals = [*touches, *(touch for one in decisions for touch in one.touches(one.identifiers[:1]))]
+    with pytest.MonkeyPatch.context() as patch:
+        if rng.random() < 0.5:  # Everything is large: merges travel in parts, a component has many pages.
+            patch.setattr(joining, "MERGE_BYTES_MAX", 300)
+            patch.setattr(node, "PAGE_FACETS", 2)
+        cluster = Cluster(
+            policy, map(definition_from_json, definitions), seed=seed, size=rng.choice([1, 2, 3, 16]),
+            start_ms=START_MS + 6 * HOUR_MS, chaos=chaos,
+        )  # fmt: skip
+        for touch in shuffled_with_repetitions(rng, arrivals):
+            cluster.accept(touch)
+            cluster.run(rng.randrange(4))
+            if rng.random() < 0.3:
+                pass_time(cluster, rng)
+        cluster.advance(max(cluster.now_ms, START_MS + rng.randrange(6, 18) * HOUR_MS))
+        cluster.advance(cluster.now_ms + 2_000)  # After a crash a profile is published only when it is due.
+    check_structure(cluster)
+    check_profiles(cluster, touches, definitions, decisions)
+    check_outputs(cluster)
+
+
+@pytest.mark.parametrize("seed", range(SEEDS // 3))
+def test_equal_histories_have_the_same_state_hash_and_end_in_the_same_profiles(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = random.Random(seed)
+    touches = random_touches(rng, rng.randrange(5, 60), mixed=rng.choice([0.0, 0.15, 0.4]))
+    decisions = random_decisions(rng, touches, rng.randrange(1, 7))
+    definitions = [definition_from_json(random_definition(rng, number)) for number in range(6)]
+    policy = random_policy(rng) if rng.random() < 0.6 else policy_of(moves=rng.random() < 0.3)
+    arrivals = [*touches, *(touch for one in decisions for touch in one.touches(one.identifiers[:1]))]
+    hashes, ends = set(), []
+    for again in range(3):
+        cluster = Cluster(
+            policy, definitions, seed=again, size=rng.choice([1, 3, 16]), start_ms=START_MS + 6 * HOUR_MS,
+            chaos=Chaos(batch_max=rng.choice([1, 20]), delay_ms=rng.choice([0, 20, 2_000])),
+        )  # fmt: skip
+        for touch in shuffled_with_repetitions(rng, arrivals):
+            cluster.accept(touch)
+            cluster.run(rng.randrange(4))
+        cluster.advance(START_MS + 12 * HOUR_MS)
+        hashes.add(state_hash_of(cluster, monkeypatch))
+        ends.append([(one["profile_id"], one["identifiers"]) for one in profiles_of(cluster)])
+    assert len(hashes) == 1
+    assert ends[0] == ends[1] == ends[2]
