@@ -16,6 +16,7 @@ from typing import Any, Final, TypeAlias
 import orjson
 
 from .identity import Link, RefusedLink, Ruling, Told, group_identifiers
+from .instant import format_instant
 from .policy import Policy
 from .touch import Touch
 
@@ -66,6 +67,22 @@ class Decision:
         """The stored form."""
         return [self.action.value, self.at_ms, self.source, list(self.identifiers), list(self.kept), self.by,
                 self.reason]  # fmt: skip
+
+    def in_words(self) -> str:
+        """What people are shown of it."""
+        return f"decision {self.id} of {self.by or self.source}" + (f": {self.reason}" if self.reason else "")
+
+    def to_json(self) -> dict[str, Any]:
+        """What commands show of it."""
+        return {
+            "decision_id": self.id,
+            "action": self.action.value,
+            "source": self.source or STEWARD_LABEL,
+            "identifiers": list(self.identifiers),
+            "by": self.by or None,
+            "reason": self.reason or None,
+            "decided_at": format_instant(self.at_ms),
+        }
 
     def touches(self, routes: Iterable[str] = ()) -> list[Touch]:
         """The touches that carry it. `routes`: identifiers in whose components an undo is to be heard."""

@@ -1,0 +1,9 @@
+"""`elo identity`: who is one person. Each kind of command lies in a file of its own."""
+
+from __future__ import annotations
+
+from . import decisions
+from .options import group
+
+app = group("Who is one person: decisions of stewards.")
+decisions.add_to(app)
