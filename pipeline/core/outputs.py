@@ -309,10 +309,7 @@ class Outputs:
     def _retire(
         self, component: Component, profiles: list[Profile], now_ms: int, edge: str | None
     ) -> tuple[set[str], bool]:
-        """Tell which profile ids have become aliases.
-
-        Returns the ids that they stand for, and whether an id stands for itself again.
-        """
+        """Tell what has become an alias. Returns who has taken others over, and whether an alias has left."""
         current = {profile.id: profile for profile in profiles}
         heirs: set[str] = set()
         restored = False
@@ -331,8 +328,12 @@ class Outputs:
                 continue  # Or the identifier is still on its way here.
             if entry.alias_of == heir.id:
                 continue
-            self.outbox.tell_alias(ProfileAlias(pid, heir.id, now_ms, Cause.MERGE, edge))
-            heirs.add(heir.id)
+            cause = Cause.MERGE
+            if entry.alias_of in current:  # The profile that it stood for goes on without it.
+                cause, restored = Cause.UNMERGE, True
+            else:
+                heirs.add(heir.id)
+            self.outbox.tell_alias(ProfileAlias(pid, heir.id, now_ms, cause, edge))
             if not entry.alias_of:
                 self._leave_all(pid, entry, Cause.MERGE, component.trigger[1], now_ms)
                 self.outbox.publish(Snapshot(pid, None, [], now_ms))

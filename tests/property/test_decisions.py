@@ -7,10 +7,13 @@ import random
 from typing import Final
 
 import pytest
+from msgspec.structs import replace
 
 from pipeline.core import joining, node
 from pipeline.core.segments.parse import definition_from_json
+from pipeline.core.touch import Touch
 from tests.property.test_resolver import pass_time, state_hash_of
+from tests.support.decision_oracle import Ruled
 from tests.support.histories import (
     policy_of,
     random_decisions,
@@ -85,3 +88,46 @@ def test_equal_histories_have_the_same_state_hash_and_end_in_the_same_profiles(
         ends.append([(one["profile_id"], one["identifiers"]) for one in profiles_of(cluster)])
     assert len(hashes) == 1
     assert ends[0] == ends[1] == ends[2]
+
+
+@pytest.mark.parametrize("seed", range(SEEDS // 3))
+def test_a_merge_is_as_if_all_events_had_carried_one_id_and_an_undo_as_if_it_never_was(seed: int) -> None:
+    """Counters, windows, traits, consent, memberships and their timers; touch by touch with the same ids."""
+    rng = random.Random(seed)
+    definitions = [definition_from_json(random_definition(rng, number)) for number in range(6)]
+    ids = ["user_id:u0", "user_id:u1", "user_id:u2"]
+    touches = [replace(touch, identifiers=[rng.choice(ids)]) for touch in random_touches(rng, 30)]
+    merge = Ruled("m", "merge", START_MS, tuple(ids))
+    undo = Ruled("m", "undo", START_MS + 1, tuple(ids))
+    size = rng.choice([1, 3, 16])
+
+    def run(*arrivals: Touch) -> Cluster:
+        cluster = Cluster(policy_of(), definitions, seed=seed, size=size, start_ms=START_MS + 6 * HOUR_MS)
+        for touch in arrivals:
+            cluster.accept(touch)
+            cluster.settle()
+        return cluster
+
+    late = rng.randrange(len(touches))
+    mixed = [*touches[:late], *merge.touches(), *touches[late:]]
+    one_id = run(*(replace(touch, identifiers=[ids[0]]) for touch in touches))
+    merged, undone, apart = run(*mixed), run(*mixed, *undo.touches(ids[:1])), run(*touches)
+    for hours in (0, 3, 9, 20):  # Windows run out meanwhile.
+        for cluster in (one_id, merged, undone, apart):
+            cluster.advance(START_MS + (6 + hours) * HOUR_MS)
+        assert contents(merged) == contents(one_id)
+        assert contents(undone) == contents(apart)
+    check_outputs(merged)
+    check_outputs(undone)
+
+
+def contents(cluster: Cluster) -> list[dict[str, object]]:
+    """What profiles hold, apart from their ids and from how often they were told of."""
+    return sorted(
+        (
+            {**{name: one[name] for name in ("traits", "counters", "consent", "first_seen", "last_seen")},
+             "memberships": sorted(one["memberships"])}
+            for one in profiles_of(cluster)
+        ),
+        key=str,
+    )  # fmt: skip
