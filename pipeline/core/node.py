@@ -29,8 +29,11 @@ _ARMED: Final = struct.Struct(">q")
 _pack_armed: Final = _ARMED.pack
 NONE: Final[frozenset[str]] = frozenset()
 NOTHING: Final[Mapping[str, str]] = {}
+CLEAN: Final[frozenset[int]] = frozenset()
 UNDECIDED: Final[Mapping[str, list[Any]]] = {}
-"""Shared by all components that have nothing to remember: most. All are replaced, never changed."""
+"""Shared by all components that have nothing to remember: most. They are replaced, never changed."""
+_type_sets: Final[dict[frozenset[str], frozenset[str]]] = {}
+"""Each set of identifier types once: every profile has one, and there are few."""
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder().decode
@@ -139,7 +142,8 @@ class Profile:
         self.anchor = anchor
         self.fold = fold
         self.shares_fold = False
-        self.types = {identifier.partition(":")[0] for identifier in identifiers}
+        types = frozenset([identifier.partition(":")[0] for identifier in identifiers])
+        self.types = _type_sets.setdefault(types, types)
         self.entry: Entry | None = None
 
 
@@ -186,7 +190,7 @@ class Component:
         self.packed: dict[str, msgspec.Raw] = {}
         self.profiles: list[Profile] | None = None
         self.stale = True
-        self.dirty_pages: set[int] = set()
+        self.dirty_pages = CLEAN
 
     def add_identifier(self, identifier: str) -> None:
         """Take an identifier in, on the last page, which is marked for writing: it has grown."""
@@ -195,7 +199,7 @@ class Component:
         self.pages[-1].append(identifier)
         page = self.identifiers[identifier] = len(self.pages) - 1
         if page:
-            self.dirty_pages.add(page)
+            self.dirty_pages |= {page}
         self.head = None
 
     def add_claim(self, claim: str) -> None:
@@ -239,7 +243,7 @@ class Component:
         self.pages[page].remove(identifier)
         self.facets.pop(identifier, None)
         self.packed.pop(identifier, None)
-        self.dirty_pages.add(page)
+        self.dirty_pages |= {page}
         self.head = None
 
     def facet(self, identifier: str) -> Facet | None:
@@ -274,7 +278,7 @@ class Component:
             facet = self.facets[identifier] = Facet()
         self.packed.pop(identifier, None)
         if len(self.pages) > 1:
-            self.dirty_pages.add(self.identifiers[identifier])
+            self.dirty_pages |= {self.identifiers[identifier]}
         return facet
 
     def pack(self, identifier: str) -> msgspec.Raw:
@@ -296,6 +300,10 @@ class Component:
         if len(raws) != len(self.pages[page]):
             raise InvariantViolation("facet page does not fit its component", page=page, facets=len(raws))
         self.packed.update(zip(self.pages[page], raws, strict=True))
+
+    def written(self) -> None:
+        """All pages are as they are stored."""
+        self.dirty_pages = CLEAN
 
     def become_redirect(self, survivor: str, until_ms: int) -> None:
         """Give everything up to `survivor`; the redirect is kept until `until_ms`."""
