@@ -10,8 +10,11 @@ import pytest
 from msgspec.structs import replace
 
 from pipeline.core import joining, node
+from pipeline.core.outbox import MembershipChange, ProfileAlias
+from pipeline.core.segments.catalogue import Catalogue
 from pipeline.core.segments.parse import definition_from_json
 from pipeline.core.touch import Touch
+from pipeline.core.trial import try_out
 from tests.property.test_resolver import pass_time, state_hash_of
 from tests.support.decision_oracle import Ruled
 from tests.support.histories import (
@@ -22,7 +25,7 @@ from tests.support.histories import (
     shuffled_with_repetitions,
 )
 from tests.support.laws import check_outputs, check_profiles, check_structure, profiles_of
-from tests.support.memory import Chaos, Cluster
+from tests.support.memory import PROFILE_KEY, Chaos, Cluster
 from tests.support.segment_cases import HOUR_MS, START_MS, random_definition
 
 SEEDS: Final = int(os.environ.get("ELO_TEST_SEEDS", "150"))
@@ -131,3 +134,42 @@ def contents(cluster: Cluster) -> list[dict[str, object]]:
         ),
         key=str,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(SEEDS // 3))
+def test_a_trial_tells_what_the_decision_then_does(seed: int) -> None:
+    rng = random.Random(seed)
+    touches = random_touches(rng, rng.randrange(5, 50))
+    decisions = random_decisions(rng, touches, rng.randrange(1, 7))
+    definitions = [definition_from_json(random_definition(rng, number)) for number in range(6)]
+    policy = random_policy(rng) if rng.random() < 0.5 else policy_of()
+    cluster = Cluster(
+        policy, definitions, seed=seed, size=rng.choice([1, 3]), start_ms=START_MS + 6 * HOUR_MS
+    )
+    for touch in touches:
+        cluster.accept(touch)
+    cluster.advance(cluster.now_ms)
+    for decision in decisions:
+        sends = decision.touches(decision.identifiers)
+        named = {*decision.identifiers, *decision.kept}
+        live = [one for partition in cluster.partitions for one in partition.components() if not one.redirect]
+        concerned = [one for one in live if not named.isdisjoint(one.identifiers)]
+        trial = try_out(concerned, sends, policy, Catalogue(definitions), PROFILE_KEY, cluster.now_ms)
+        before = len(cluster.told)
+        for touch in sends:
+            cluster.accept(touch)
+        cluster.settle()
+        told = [one.output for one in cluster.told[before:]]
+        assert sorted(map(essence, [*trial.changes, *trial.aliases])) == sorted(
+            essence(one) for one in told if isinstance(one, MembershipChange | ProfileAlias)
+        )
+        now = {one["profile_id"]: one["identifiers"] for one in profiles_of(cluster)}
+        for profile_id, identifiers in trial.after:
+            assert now[profile_id] == identifiers
+
+
+def essence(one: MembershipChange | ProfileAlias) -> tuple[object, ...]:
+    """What a trial promises of an output."""
+    if isinstance(one, ProfileAlias):
+        return one.old_profile_id, one.profile_id, str(one.cause)
+    return one.profile_id, one.segment_id, one.change, str(one.sequence), str(one.cause)
