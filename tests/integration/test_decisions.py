@@ -172,12 +172,59 @@ def test_a_bad_decision_is_kept_with_its_reason(site: Site, elo: Elo) -> None:
                elo("identity", "decisions", "--json").documents)  # fmt: skip
 
 
-def test_a_restart_without_a_disk_keeps_decisions(site: Site) -> None:
+def test_commands_refuse_what_workers_would(site: Site, elo: Elo) -> None:
+    who = ("--by", "maria", "--reason", "x")
+    alone = elo("identity", "merge", "user_id:7", "user_id: 7", *who)
+    assert (alone.code, "a merge needs two different identifiers" in alone.err) == (1, True)
+    nobody = elo("identity", "split", "user_id:null", *who)
+    assert (nobody.code, "cannot identify anybody" in nobody.err) == (1, True)
+    empty = elo("identity", "split", "user_id:7", "--by", " ", "--reason", "x")
+    assert (empty.code, "would be rejected (invalid_field): by" in empty.err) == (1, True)
+    gone = elo("identity", "undo", "nowhere", *who)
+    assert (gone.code, "there is no decision nowhere" in gone.err) == (1, True)
+    assert elo("identity", "merge", "user_id:7", "user_id:8", "--by", "maria").code == 2
+
+
+def test_a_decision_is_tried_made_listed_and_a_source_is_overruled_by_commands(site: Site, elo: Elo) -> None:
+    who = ("--by", "maria", "--reason", "two sisters")
+    site.send(site.touch("page_viewed", "user_id:k1"), site.touch("page_viewed", "user_id:k2"))
+    listed = [{"type": "user_id", "value": "k2"}]
+    made = site.touch("contact_merged", "user_id:k1", source="crm", properties={"merged": listed})
+    site.send(made)
+    tried = elo("identity", "undo", f"crm:{made['event_id']}", *who, "--dry-run").out
+    assert "before: 1 profiles" in tried
+    assert "after: 2 profiles" in tried
+    assert "stands for itself again" in tried
+    assert "nothing was decided" in tried
+    assert elo("identity", "undo", f"crm:{made['event_id']}", *who).code == 0
+    site.fleet.wait_idle()
+    assert len(site.profile("user_id:k1")["identifiers"]) == 1
+    said = elo("identity", "merge", "user_id:k1", "user_id:k2", *who, "--json").document
+    site.fleet.wait_idle()
+    assert len(site.profile("user_id:k1")["identifiers"]) == 2
+    assert said["decision_id"] in elo("identity", "decisions").out
+    assert "two sisters" in elo("why", "user_id:k1").out
+    again = elo("identity", "undo", said["decision_id"], *who)
+    assert again.code == 0
+    twice = elo("identity", "undo", said["decision_id"], *who)
+    assert (twice.code, "is undone already" in twice.err) == (1, True)
+    site.fleet.wait_idle()
+
+
+def test_decisions_outlive_a_lost_disk_and_another_worker_reads_on(site: Site) -> None:
+    site.send(site.touch("page_viewed", "user_id:o1"), site.touch("page_viewed", "user_id:o2"))
+    decide(site, "o", "merge", "user_id:o1", "user_id:o2")
     before, hashed = groups(site), site.fleet.hash()
     site.stop()
     site.worker.wipe()
+    other = site.fleet.worker("b")
+    other.start().wait_ready()
     site.start()
-    site.send(site.touch("page_viewed", "user_id:zoe"))
-    after = groups(site)
-    assert {pid: after[pid] for pid in before} == before
-    assert hashed != site.fleet.hash()
+    site.fleet.wait_idle()
+    assert (groups(site), site.fleet.hash()) == (before, hashed)
+    decide(site, "o", "undo", "user_id:o1")
+    assert other.terminate() == 0
+    assert ["user_id:o1"] in groups(site).values()
+    decide(site, "o2", "merge", "user_id:o1", "user_id:o2")
+    assert ["user_id:o1", "user_id:o2"] in groups(site).values()
+    assert site.fleet.hash() != hashed
