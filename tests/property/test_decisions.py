@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -26,6 +27,7 @@ from tests.support.histories import (
 )
 from tests.support.laws import check_outputs, check_profiles, check_structure, profiles_of
 from tests.support.memory import PROFILE_KEY, Chaos, Cluster
+from tests.support.rocks import on_disk
 from tests.support.segment_cases import HOUR_MS, START_MS, random_definition
 
 SEEDS: Final = int(os.environ.get("ELO_TEST_SEEDS", "150"))
@@ -91,6 +93,32 @@ def test_equal_histories_have_the_same_state_hash_and_end_in_the_same_profiles(
         ends.append([(one["profile_id"], one["identifiers"]) for one in profiles_of(cluster)])
     assert len(hashes) == 1
     assert ends[0] == ends[1] == ends[2]
+
+
+@pytest.mark.parametrize("seed", range(SEEDS // 10))
+def test_the_real_store_keeps_decisions_through_aborts_restarts_and_wiped_disks(
+    seed: int, tmp_path: Path
+) -> None:
+    rng = random.Random(seed)
+    touches = random_touches(rng, 40)
+    decisions = random_decisions(rng, touches, 6)
+    definitions = [random_definition(rng, number) for number in range(6)]
+    cluster = Cluster(
+        policy_of(history=rng.choice(["30d", "10m"])), map(definition_from_json, definitions), seed=seed,
+        size=rng.choice([1, 3]), start_ms=START_MS + 6 * HOUR_MS, partition=on_disk(tmp_path),
+        chaos=Chaos(batch_max=rng.choice([1, 3, 20]), forget=rng.choice([0, 0.5]), crash=0.2, delay_ms=20),
+    )  # fmt: skip
+    arrivals = [*touches, *(touch for one in decisions for touch in one.touches(one.identifiers[:1]))]
+    for touch in shuffled_with_repetitions(rng, arrivals):
+        cluster.accept(touch)
+        cluster.run(rng.randrange(4))
+    cluster.advance(cluster.now_ms + 12 * HOUR_MS)
+    cluster.advance(cluster.now_ms + 2_000)
+    check_structure(cluster)
+    check_profiles(cluster, touches, definitions, decisions)
+    check_outputs(cluster)
+    for partition in cluster.partitions:
+        partition.store.close()
 
 
 @pytest.mark.parametrize("seed", range(SEEDS // 3))
