@@ -136,6 +136,8 @@ def random_decisions(rng: random.Random, touches: list[Touch], count: int) -> li
 
     def some(most: int) -> tuple[str, ...]:
         chosen = rng.sample(known, k=min(len(known), rng.randrange(1, most + 1)))
+        if rng.random() < 0.3:  # What may be shared: decisions have it all the same.
+            chosen = list({*chosen, *(one for one in known if one.endswith(("kiosk", "kiosk@example.com")))})
         return tuple(sorted(chosen, key=lambda one: (order.index(one.partition(":")[0]), one)))
 
     decisions = []

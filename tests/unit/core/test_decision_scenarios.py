@@ -42,6 +42,12 @@ identifiers:
   anonymous_id: {limit: 5}
 """
 OWNED: Final = SHOP.replace("device_id:    {limit: 3}", "device_id: {limit: 3, unique: newest}")
+SLIDING: Final = """
+identifiers:
+  email:        {limit: 5, normalise: email}
+  device_id:    {limit: {count: 2, within: 60m}}
+  anonymous_id: {limit: 5}
+"""
 ONE_CPF: Final = SHOP + "cannot_link: {traits: [cpf]}\n"
 ANA_ANN: Final = ["1 user_id:ana", "2 user_id:ann", "3 user_id:ann"]
 CHAIN: Final = ["1 user_id:ana email:a@x.co", "2 email:a@x.co device_id:d", "3 device_id:d", "4 email:a@x.co"]
@@ -117,6 +123,16 @@ CASES: Final = [
     Case("a late touch for what was split stays on its side",
          given=[*CHAIN, "10 split s1 device_id:d"], when=["3 user_id:ana device_id:d", "4 device_id:d"],
          then={"user_id:ana email:a@x.co": 4, "device_id:d": 2}),
+    Case("a late touch tells that two were one before they were parted",
+         given=["1 user_id:ana", "2 device_id:d", "10 split s1 device_id:d", "11 user_id:ana device_id:d"],
+         when=["5 user_id:ana device_id:d"], then={"user_id:ana": 3, "device_id:d": 1}),
+    Case("what a merge has put beyond a sliding limit is not held against others",
+         given=["1 email:x@x.co device_id:a", "2 email:x@x.co device_id:b", "3 email:y@x.co device_id:c",
+                "50 email:y@x.co device_id:c", "4 email:x@x.co anonymous_id:n",
+                "60 merge m1 email:x@x.co device_id:a device_id:b device_id:c"],
+         when=["90 email:z@x.co device_id:e", "91 email:z@x.co anonymous_id:n"],
+         then={"email:x@x.co email:y@x.co email:z@x.co device_id:a device_id:b device_id:c device_id:e "
+               "anonymous_id:n": 7}, rules=SLIDING),
     Case("an undone split never was",
          given=[*CHAIN, "10 split s1 device_id:d"], when=["20 undo s1 device_id:d"],
          then={"user_id:ana email:a@x.co device_id:d": 4}),
