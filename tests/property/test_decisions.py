@@ -25,7 +25,7 @@ from tests.support.histories import (
     random_touches,
     shuffled_with_repetitions,
 )
-from tests.support.laws import check_outputs, check_profiles, check_structure, profiles_of
+from tests.support.laws import check_heirs, check_outputs, check_profiles, check_structure, profiles_of
 from tests.support.memory import PROFILE_KEY, Chaos, Cluster
 from tests.support.rocks import on_disk
 from tests.support.segment_cases import HOUR_MS, START_MS, random_definition
@@ -66,6 +66,7 @@ def test_any_order_of_touches_and_decisions_gives_the_profiles_of_the_oracle(see
         cluster.advance(cluster.now_ms + 2_000)  # After a crash a profile is published only when it is due.
     check_structure(cluster)
     check_profiles(cluster, touches, definitions, decisions)
+    check_heirs(cluster, touches, decisions)
     check_outputs(cluster)
 
 

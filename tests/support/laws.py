@@ -71,6 +71,25 @@ def check_profiles(
     assert found == expected
 
 
+def check_heirs(cluster: Cluster, touches: Iterable[Any], decisions: Sequence[Ruled] = ()) -> None:
+    """Every profile id that was ever told of stands for who has its anchor now, and that was told last."""
+    owner = {
+        identifier: person.profile_id
+        for person in oracle.people(touches, cluster.policy, PROFILE_KEY, decisions)
+        for identifier in person.identifiers
+    }
+    told: dict[str, str] = {}
+    for one in cluster.told:
+        if isinstance(one.output, ProfileAlias):
+            told[one.output.old_profile_id] = one.output.profile_id
+    for partition in cluster.partitions:
+        for component in partition.components():
+            for pid, entry in component.entries.items():
+                heir = owner.get(entry.anchor, pid)
+                assert entry.alias_of == (heir if heir != pid else ""), (pid, entry.anchor)
+                assert told.get(pid, "") == entry.alias_of, (pid, entry.anchor)
+
+
 def check_structure(cluster: Cluster) -> None:
     """At rest nothing is open, and every identifier leads to the one live component that holds it."""
     components = {one.root: one for partition in cluster.partitions for one in partition.components()}
