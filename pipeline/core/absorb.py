@@ -10,12 +10,12 @@ from typing import Any, Final
 
 import orjson
 
-from .decisions import DECISION_TYPE, Action, decision_in, is_undone, united_rows
+from .decisions import DECISION_TYPE, Action, decision_in, has_room, is_undone, united_rows
 from .facet import PAIR, Facet
 from .identity import kind_of, within_limits
 from .messages import Bind, Claim, Close, Fill, Message
 from .node import Component, Profile
-from .outbox import Cause
+from .outbox import Cause, Review
 from .outputs import Outputs
 from .policy import OnConflict, Policy
 from .touch import Touch
@@ -80,6 +80,11 @@ class Absorber:
     def _decided(self, component: Component, touch: Touch, now_ms: int) -> None:
         """Keep a decision as evidence, claim whom it names, and tell what it changes."""
         decision = decision_in(touch)
+        if not has_room(component.decisions, decision):
+            detail = f"holds {len(component.decisions)} decisions and takes no more, as {decision.id}"
+            who = [component.root, *decision.identifiers]
+            self.outputs.outbox.ask_review(Review(component.root, "oversized", who, detail, now_ms))
+            return
         component.decisions = united_rows(component.decisions, {decision.name: decision.row()})
         claiming = decision.action in (Action.MERGE, Action.SPLIT)
         if claiming and not is_undone(decision.name, component.decisions):

@@ -26,6 +26,9 @@ STEWARD_LABEL: Final = "steward"
 STEWARD: Final = "decision:"
 SOURCE: Final = "source:"
 UNDO: Final = "undo:"
+DECISIONS_MAX: int = 1_000
+"""That one component keeps, undone ones included: its record must fit a message. Not Final: tests make it
+small."""
 Row: TypeAlias = list[Any]
 """The stored form: action, instant in ms, source, identifiers, kept, by, reason."""
 Rows: TypeAlias = Mapping[str, Row]
@@ -121,6 +124,12 @@ def united_rows(rows: Rows, more: Rows) -> Rows:
     for name in rows.keys() & more.keys():
         both[name] = min(rows[name], more[name])
     return both
+
+
+def has_room(rows: Rows, decision: Decision) -> bool:
+    """Whether a component may keep one more decision. What it has can always be undone."""
+    known = decision.name in rows or {STEWARD + decision.id, SOURCE + decision.id} & rows.keys()
+    return bool(known) or len(rows) < DECISIONS_MAX
 
 
 def is_undone(name: str, rows: Rows) -> bool:

@@ -96,6 +96,22 @@ def test_equal_histories_have_the_same_state_hash_and_end_in_the_same_profiles(
     assert ends[0] == ends[1] == ends[2]
 
 
+def test_the_state_hash_covers_decisions_that_change_no_profile(monkeypatch: pytest.MonkeyPatch) -> None:
+    touch = replace(random_touches(random.Random(1), 1)[0], identifiers=["user_id:u", "device_id:d"])
+    merge = Ruled("m", "merge", START_MS, ("user_id:u", "device_id:d"))
+    undo = Ruled("m", "undo", START_MS)
+    hashes = []
+    for decisions in ([], [merge], [merge, undo], [undo, merge]):
+        cluster = Cluster(policy_of(), size=3, start_ms=START_MS + 6 * HOUR_MS)
+        for one in [touch, *(sent for ruled in decisions for sent in ruled.touches(["device_id:d"]))]:
+            cluster.accept(one)
+        cluster.settle()
+        assert [profile["identifiers"] for profile in profiles_of(cluster)] == [["user_id:u", "device_id:d"]]
+        hashes.append(state_hash_of(cluster, monkeypatch))
+    assert hashes[2] == hashes[3]
+    assert len(set(hashes)) == 3
+
+
 @pytest.mark.parametrize("seed", range(SEEDS // 10))
 def test_the_real_store_keeps_decisions_through_aborts_restarts_and_wiped_disks(
     seed: int, tmp_path: Path

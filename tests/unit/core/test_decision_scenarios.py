@@ -15,10 +15,11 @@ from typing import Any, Final
 
 import pytest
 
+from pipeline.core import decisions
 from pipeline.core.contact import KINDS, Contacts
 from pipeline.core.decision_reader import DecisionReader, Told
 from pipeline.core.decisions import Decision
-from pipeline.core.outbox import MembershipChange, ProfileAlias
+from pipeline.core.outbox import MembershipChange, ProfileAlias, Review
 from pipeline.core.policy import Policy, read_policy
 from pipeline.core.segments.parse import definition_from_json
 from pipeline.core.touch import Touch
@@ -330,3 +331,24 @@ def test_a_split_of_people_who_were_separate_before_gives_the_old_id_back() -> N
         "device_id:d is itself, unmerge, decision:s1",
         "device_id:d entered 3, unmerge, decision:s1,2 device_id:d",
     ]
+
+
+def test_a_component_with_too_many_decisions_takes_no_more_but_undoes_what_it_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(decisions, "DECISIONS_MAX", 2)
+    rules = read_policy(SHOP)
+    cluster = cluster_of(rules, 1)
+    for line in ["1 user_id:ana device_id:d", "10 split s1 device_id:d", "11 split s2 device_id:d",
+                 "12 merge m1 user_id:ana device_id:d", "20 undo s9 device_id:d"]:  # fmt: skip
+        for touch in read(line, rules)[0]:
+            cluster.accept(touch)
+        cluster.settle()
+    reviews = [one.output for one in cluster.told if isinstance(one.output, Review)]
+    assert [one.detail.rpartition(" ")[2] for one in reviews] == ["m1", "s9"]
+    (component,) = [one for one in cluster.partitions[0].components() if not one.redirect]
+    assert set(component.decisions) == {"decision:s1", "decision:s2"}
+    for line in ("21 undo s1 device_id:d", "22 undo s2 device_id:d"):
+        cluster.accept(read(line, rules)[0][0])
+    cluster.settle()
+    assert [one["identifiers"] for one in profiles_of(cluster)] == [["user_id:ana", "device_id:d"]]
