@@ -30,7 +30,7 @@ from .health import Health, check_port, serve
 from .intake import Intake
 from .logs import configure_logs
 from .processor import Processor
-from .startup import check_topics, give_memory_back, make_data_dir, take_worker_id, bound_memory
+from .startup import bound_memory, check_topics, give_memory_back, make_data_dir, take_worker_id
 from .task import Task
 
 log = structlog.get_logger()
