@@ -317,6 +317,7 @@ class Worker:
         worker = self.app.Worker(
             loglevel=self.settings.log_level, redirect_stdouts=False, quiet=True, override_logging=False
         )
+        worker.spinner = None  # It writes to a log what only a terminal understands.
         try:
             worker.execute_from_commandline()
         except SystemExit as end:
