@@ -12,7 +12,7 @@ from typing import Final
 
 from .apart import Apart
 from .facet import NEVER, Facet
-from .identity import NOTHING_TOLD, agree, group_identifiers, profile_id, within_limits
+from .identity import NOTHING_TOLD, RefusedLink, agree, group_identifiers, profile_id, within_limits
 from .links import links_in, told_in
 from .node import Component, Entry, Profile
 from .outbox import Cause, MembershipChange, Nodes, Outbox, ProfileAlias, Review, Snapshot
@@ -236,7 +236,8 @@ class Outputs:
         )
         return True
 
-    def _evaluate(self, component: Component) -> list[Profile]:
+    def group(self, component: Component) -> tuple[list[list[str]], list[RefusedLink]]:
+        """Who of a component is one person, and the links that were refused. Open claims are left out."""
         awaited = component.awaited()
         identifiers = [one for one in component.identifiers if one not in awaited]
         policy = self.policy
@@ -245,13 +246,15 @@ class Outputs:
             not component.inert and within_limits(identifiers, policy) and (not told or agree(told))
         ):
             identifiers.sort(key=policy.order_of)
-            groups = [identifiers] if identifiers else []
-        else:
-            links = links_in(component)
-            groups, refused = group_identifiers(identifiers, links, component.inert, policy, told)
-            if len(refused) > component.refused:
-                self.outbox.refused.extend(one.reason for one in refused[component.refused :])
-            component.refused = len(refused)
+            return [identifiers] if identifiers else [], []
+        return group_identifiers(identifiers, links_in(component), component.inert, policy, told)
+
+    def _evaluate(self, component: Component) -> list[Profile]:
+        groups, refused = self.group(component)
+        if len(refused) > component.refused:
+            self.outbox.refused.extend(one.reason for one in refused[component.refused :])
+        component.refused = len(refused)
+        identifiers = [one for group in groups for one in group]
         facets = {one: facet for one in identifiers if (facet := component.look(one)) is not None}
         # Who was only ever seen beside others, and is refused there, is nobody yet.
         return [
