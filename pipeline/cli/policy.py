@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .options import Common, Json, command, fail, say, say_json
+
+if TYPE_CHECKING:
+    from ..settings import Settings
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="the new identity policy in YAML")]
 
@@ -17,6 +20,8 @@ File = Annotated[Path, typer.Argument(metavar="FILE", help="the new identity pol
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
     command(app, "rehearse")(rehearse)
+    command(app, "publish")(publish)
+    command(app, "show")(show)
 
 
 def rehearse(common: Common, file: File, json_output: Json = False) -> None:
@@ -49,6 +54,99 @@ def rehearse(common: Common, file: File, json_output: Json = False) -> None:
         return
     for line in _lines(document):
         say(line)
+
+
+def publish(
+    common: Common,
+    file: File,
+    by: Annotated[str, typer.Option("--by", metavar="WHO", help="who publishes it")] = "",
+    reason: Annotated[str, typer.Option("--reason", metavar="WHY", help="why")] = "",
+    json_output: Json = False,
+) -> None:
+    """Put a new identity policy in force on all partitions, while workers run; `elo wait` waits for it."""
+    from ..core.policy_change import fault_of, notes_on
+    from ..core.published import POLICY_KEY, Published
+    from ..runtime.published import policy_in_force
+    from ..settings import read_policy_file
+    from .kafka import connect, partitions_of, send_all
+
+    settings = common.settings()
+    policy, text = read_policy_file(settings, file)
+    topic = settings.topics().policy
+    partitions_of(connect(settings), [topic])
+    present = policy_in_force(settings)
+    _refuse(file, fault_of(present.policy, policy))
+    newest = max([one["version"] for one in _partitions(settings)], default=0)
+    if policy.version <= newest:
+        _refuse(file, f"version {newest} is in force on a partition, write version: {newest + 1}")
+    record = Published(policy, text, by, reason, time.time_ns() // 1_000_000)
+    send_all(settings, topic, [(POLICY_KEY, record.encode())])
+    notes = list(notes_on(present.policy, policy))
+    if json_output:
+        say_json({"version": policy.version, "replaces": present.policy.version, "notes": notes})
+        return
+    say(f"identity policy version {policy.version} is published and replaces {present.policy.version}")
+    for note in notes:
+        say(f"note: {note}")
+    say("`elo wait` returns when it is applied everywhere, `elo identity show` shows how far it is")
+
+
+def show(common: Common, json_output: Json = False) -> None:
+    """Show the identity policy in force, and on which partitions it is applied already."""
+    from ..core.instant import format_instant
+    from ..runtime.published import policy_in_force, policy_of_file
+    from .kafka import connect
+
+    settings = common.settings()
+    connect(settings)
+    present, file = policy_in_force(settings), policy_of_file(settings)
+    partitions = _partitions(settings)
+    at = format_instant(present.at_ms) if present.at_ms else None
+    if json_output:
+        say_json({
+            **present.to_json(),
+            "published_at": at,
+            "file_version": file.policy.version,
+            "partitions": partitions,
+        })  # fmt: skip
+        return
+    say(f"identity policy version {present.policy.version}")
+    if at is None:
+        say(f"from {settings.identity or 'the shipped defaults'}; none with a greater version is published")
+    else:
+        by, why = present.by or "somebody", f": {present.reason}" if present.reason else ""
+        say(f"published at {at} by {by}{why}; the file has version {file.policy.version}")
+    done = [one for one in partitions if one["applied"] and one["version"] == present.policy.version]
+    say(f"applied on {len(done)} of {len(partitions)} partitions")
+    for one in partitions:
+        if one not in done:
+            state = "applied" if one["applied"] else "being worked off"
+            say(f"  partition {one['partition']}: version {one['version']}, {state}")
+    say("")
+    say(present.text.rstrip())
+
+
+def _partitions(settings: Settings) -> list[dict[str, Any]]:
+    """What the workers have noted last: the version in force on each partition, and whether it is applied."""
+    from confluent_kafka import TopicPartition
+
+    from .idle import Watcher
+
+    watcher = Watcher(settings)
+    try:
+        _, notes = watcher.committed()
+        end = watcher.group.get_watermark_offsets(TopicPartition(watcher.topics.policy, 0), timeout=10)[1]
+    finally:
+        watcher.close()
+    return [
+        {
+            "partition": number,
+            "version": note["policy_version"],
+            "applied": note["policy"] >= end,
+        }
+        for (topic, number), note in sorted(notes.items())
+        if topic == watcher.topics.touches and "policy_version" in note
+    ]
 
 
 def _refuse(file: Path, fault: str) -> None:

@@ -139,6 +139,13 @@ class Taken(msgspec.Struct, array_like=True, tag=13, gc=False):
     count: int
 
 
+class Adopted(msgspec.Struct, array_like=True, tag=16, gc=False):
+    """To a partition: `partition` has taken the identity policy of this version into use."""
+
+    partition: int
+    version: int
+
+
 Message = (
     Absorb
     | Claim
@@ -153,6 +160,7 @@ Message = (
     | Fill
     | Filled
     | Taken
+    | Adopted
 )
 TO_IDENTIFIER: Final = (Claim, Repoint, Close, Forget, Retouch)
 

@@ -151,13 +151,14 @@ class Component:
     outputs are held until `hold_until` at most. `armed`: the timer that is set, at most the next instant that
     matters. `window_due`: next instant at which a membership may change by itself, or a redirect ends.
     `publish_due`: when the profiles must be published; NEVER if they are. `profiles`: None until they are
-    needed. `stale`: the evidence has changed since they were settled. Instants in ms.
+    needed. `stale`: the evidence has changed since they were settled. `policy_version`: of the last change of
+    policy that was applied here, not stored. Instants in ms.
     """
 
     __slots__ = (
         "armed", "claims", "closed", "dirty_pages", "entries", "facets", "head", "hold_until", "identifiers",
-        "inert", "last_active", "packed", "pages", "profiles", "publish_due", "redirect", "refused",
-        "reviewed", "root", "stale", "trigger", "unsettled", "window_due",
+        "inert", "last_active", "packed", "pages", "policy_version", "profiles", "publish_due", "redirect",
+        "refused", "reviewed", "root", "stale", "trigger", "unsettled", "window_due",
     )  # fmt: skip
 
     def __init__(self, root: str) -> None:
@@ -184,6 +185,7 @@ class Component:
         self.profiles: list[Profile] | None = None
         self.stale = True
         self.dirty_pages: set[int] = set()
+        self.policy_version = 0
 
     def add_identifier(self, identifier: str) -> None:
         """Take an identifier in, on the last page, which is marked for writing: it has grown."""

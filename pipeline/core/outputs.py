@@ -6,14 +6,14 @@ repeated or held-back decision changes nothing. It must not know how components 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from hashlib import blake2b
 from typing import Final
 
 from .apart import Apart
 from .facet import NEVER, Facet
-from .identity import NOTHING_TOLD, RefusedLink, agree, group_identifiers, profile_id, within_limits
-from .links import links_in, told_in
+from .identity import RefusedLink, profile_id
+from .links import groups_in
 from .node import Component, Entry, Profile
 from .outbox import Cause, MembershipChange, Nodes, Outbox, ProfileAlias, Review, Snapshot
 from .policy import Policy
@@ -30,8 +30,9 @@ class Outputs:
     def __init__(
         self, policy: Policy, catalogue: Catalogue, nodes: Nodes, profile_key: bytes, publish_interval_ms: int
     ) -> None:
-        self.policy = policy
-        self.apart = Apart(policy) if policy.apart_traits else None
+        self.govern(policy)
+        self.adopt: Callable[[Component, int], None] | None = None
+        """Called with a component before it is used, and the time, while a change of policy is worked off."""
         self.nodes = nodes
         self.profile_key = profile_key
         self.publish_interval_ms = publish_interval_ms
@@ -40,6 +41,11 @@ class Outputs:
         """Wall clock at which the batch is worked off; `now_ms`, the stream's time, is behind it in a lag."""
         self.unpublished: dict[str, int] = {}
         self.use(catalogue)
+
+    def govern(self, policy: Policy) -> None:
+        """Judge by this policy from now on."""
+        self.policy = policy
+        self.apart = Apart(policy) if policy.apart_traits else None
 
     def use(self, catalogue: Catalogue, pending: Collection[str] = ()) -> None:
         """Remember leaves for all segments of this catalogue and evaluate them from now on.
@@ -82,8 +88,13 @@ class Outputs:
             return profiles[0]
         return next((profile for profile in profiles if identifier in profile.identifiers), None)
 
-    def settle(self, component: Component, now_ms: int, edge: str | None = None) -> None:
-        """Tell what has changed, or put it off while claims are open (until `hold_until` at most)."""
+    def settle(
+        self, component: Component, now_ms: int, edge: str | None = None, cause: Cause = Cause.EVENT
+    ) -> None:
+        """Tell what has changed, or put it off while claims are open (until `hold_until` at most).
+
+        `cause`: of changes of membership, if no profile became part of another.
+        """
         if component.claims and now_ms < component.hold_until:
             component.unsettled = True
             return
@@ -96,7 +107,7 @@ class Outputs:
         event_id, occurred_ms = component.trigger
         for profile in profiles:
             self.decide(component, profile, self.deciding.segments.values(), at_ms,
-                        Cause.MERGE if merged else Cause.EVENT, occurred_ms, event_id, now_ms)  # fmt: skip
+                        Cause.MERGE if merged else cause, occurred_ms, event_id, now_ms)  # fmt: skip
         self.elapse(component, now_ms)
         self.changed(component, now_ms)
 
@@ -160,7 +171,7 @@ class Outputs:
         for profile in self.profiles(component):
             aliases = [old for old, entry in component.entries.items() if entry.alias_of == profile.id]
             aliases.sort()
-            self.outbox.publish(Snapshot(profile.id, profile, aliases, now_ms))
+            self.outbox.publish(Snapshot(profile.id, profile, aliases, now_ms, self.policy.version))
 
     def publish_all(self, now_ms: int, at_rest: bool) -> None:
         """Publish what is due, or everything once the partition is at rest; up to `PUBLISH_BATCH_MAX`
@@ -173,6 +184,8 @@ class Outputs:
             roots.append(root)
         for root in roots:
             component = self.nodes.component(root)
+            if component is not None and self.adopt is not None:
+                self.adopt(component, now_ms)
             if (
                 component is None
                 or component.redirect
@@ -232,22 +245,15 @@ class Outputs:
         component.reviewed = True
         detail = f"holds {len(component.identifiers)} identifiers and absorbs no more"
         self.outbox.ask_review(
-            Review(component.root, "oversized", [component.root, identifier], detail, now_ms)
+            Review(
+                component.root, "oversized", [component.root, identifier], detail, now_ms, self.policy.version
+            )
         )
         return True
 
     def group(self, component: Component) -> tuple[list[list[str]], list[RefusedLink]]:
         """Who of a component is one person, and the links that were refused. Open claims are left out."""
-        awaited = component.awaited()
-        identifiers = [one for one in component.identifiers if one not in awaited]
-        policy = self.policy
-        told = NOTHING_TOLD if self.apart is None else told_in(component, identifiers, self.apart)
-        if len(identifiers) == 1 or (
-            not component.inert and within_limits(identifiers, policy) and (not told or agree(told))
-        ):
-            identifiers.sort(key=policy.order_of)
-            return [identifiers] if identifiers else [], []
-        return group_identifiers(identifiers, links_in(component), component.inert, policy, told)
+        return groups_in(component, self.policy, self.apart)
 
     def _evaluate(self, component: Component) -> list[Profile]:
         groups, refused = self.group(component)

@@ -13,6 +13,7 @@ from pipeline.core.errors import InvariantViolation
 from pipeline.core.messages import (
     TO_IDENTIFIER,
     Absorb,
+    Adopted,
     Claim,
     Close,
     Fill,
@@ -57,6 +58,7 @@ MAIL: dict[str, Message] = {
     "fill": Fill("user_id:u1", "e1", 1_790_000_000_000, [("page_viewed", 3, True)], 3, 17),
     "filled": Filled(3, 17),
     "taken": Taken(17, 2),
+    "adopted": Adopted(3, 2),
 }  # fmt: skip
 
 
