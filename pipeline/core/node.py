@@ -29,7 +29,10 @@ _ARMED: Final = struct.Struct(">q")
 _pack_armed: Final = _ARMED.pack
 NONE: Final[frozenset[str]] = frozenset()
 NOTHING: Final[Mapping[str, str]] = {}
-"""Shared by all components that have nothing to remember: most. Both are replaced, never changed."""
+CLEAN: Final[frozenset[int]] = frozenset()
+"""Shared by all components that have nothing to remember: most. They are replaced, never changed."""
+_type_sets: Final[dict[frozenset[str], frozenset[str]]] = {}
+"""Each set of identifier types once: every profile has one, and there are few."""
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder().decode
@@ -138,7 +141,8 @@ class Profile:
         self.anchor = anchor
         self.fold = fold
         self.shares_fold = False
-        self.types = {identifier.partition(":")[0] for identifier in identifiers}
+        types = frozenset([identifier.partition(":")[0] for identifier in identifiers])
+        self.types = _type_sets.setdefault(types, types)
         self.entry: Entry | None = None
 
 
@@ -184,7 +188,7 @@ class Component:
         self.packed: dict[str, msgspec.Raw] = {}
         self.profiles: list[Profile] | None = None
         self.stale = True
-        self.dirty_pages: set[int] = set()
+        self.dirty_pages = CLEAN
         self.policy_version = 0
 
     def add_identifier(self, identifier: str) -> None:
@@ -194,7 +198,7 @@ class Component:
         self.pages[-1].append(identifier)
         page = self.identifiers[identifier] = len(self.pages) - 1
         if page:
-            self.dirty_pages.add(page)
+            self.dirty_pages |= {page}
         self.head = None
 
     def add_claim(self, claim: str) -> None:
@@ -238,7 +242,7 @@ class Component:
         self.pages[page].remove(identifier)
         self.facets.pop(identifier, None)
         self.packed.pop(identifier, None)
-        self.dirty_pages.add(page)
+        self.dirty_pages |= {page}
         self.head = None
 
     def facet(self, identifier: str) -> Facet | None:
@@ -273,7 +277,7 @@ class Component:
             facet = self.facets[identifier] = Facet()
         self.packed.pop(identifier, None)
         if len(self.pages) > 1:
-            self.dirty_pages.add(self.identifiers[identifier])
+            self.dirty_pages |= {self.identifiers[identifier]}
         return facet
 
     def pack(self, identifier: str) -> msgspec.Raw:
@@ -295,6 +299,10 @@ class Component:
         if len(raws) != len(self.pages[page]):
             raise InvariantViolation("facet page does not fit its component", page=page, facets=len(raws))
         self.packed.update(zip(self.pages[page], raws, strict=True))
+
+    def written(self) -> None:
+        """All pages are as they are stored."""
+        self.dirty_pages = CLEAN
 
     def become_redirect(self, survivor: str, until_ms: int) -> None:
         """Give everything up to `survivor`; the redirect is kept until `until_ms`."""

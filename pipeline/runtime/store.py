@@ -250,7 +250,7 @@ class Store:
                 for page in component.dirty_pages:
                     if page:
                         records[page_key(root, page)] = component.encode_page(page)
-                component.dirty_pages.clear()
+                component.written()
             records[component_key(root)] = component.encode()
         records.update(self.extra)
         self.staged = {**records, **self.seen}

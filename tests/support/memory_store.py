@@ -123,7 +123,7 @@ class MemoryStore:
         for root, component in self.changed_components.items():
             for page in sorted(component.dirty_pages - {0}):
                 records[page_key(root, page)] = component.encode_page(page)
-            component.dirty_pages.clear()
+            component.written()
             records[component_key(root)] = component.encode()
         for key, value in {**records, **self.extra}.items():
             if value is None:
