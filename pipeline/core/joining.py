@@ -97,7 +97,7 @@ class Joiner:
                     component, merge.identifier, now_ms
                 )  # It comes with another merge, or was forgotten.
                 self._send(merge.identifier, Claim(component.root, "", True))
-            if len(component.identifiers) > self.policy.component_identifiers_max:
+            if len(component.identifiers) + len(component.closed) > self.policy.component_identifiers_max:
                 self.outputs.refuse_full(component, merge.identifier, now_ms)
                 for full in component.identifiers:  # Also those that came just now.
                     self._send(full, Close())
