@@ -6,20 +6,28 @@ from __future__ import annotations
 
 import os
 import random
+from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from pipeline.core.outbox import Cause
+from pipeline.core.outbox import Cause, ProfileAlias
 from pipeline.core.policy import parse_policy
 from pipeline.runtime import adoption
 from tests.support import oracle
 from tests.support.histories import keep_shared, policy_change, random_touches, shuffled_with_repetitions
-from tests.support.laws import changes_of, check_outputs, check_profiles, check_structure
+from tests.support.laws import (
+    changes_of,
+    check_outputs,
+    check_profiles,
+    check_structure,
+    members_of,
+    profiles_of,
+)
 from tests.support.memory import Chaos, Cluster, Partition
 from tests.support.memory_definitions import MemoryControl
-from tests.support.memory_policies import MemoryChanges, MemoryPolicies, published
+from tests.support.memory_policies import MemoryChanges, MemoryPolicies, published, rehearsed
 from tests.support.rocks import on_disk
 from tests.support.segment_cases import HOUR_MS, START_MS, random_definition
 
@@ -84,6 +92,52 @@ def play(
     check_profiles(cluster, touches, definitions)
     check_outputs(cluster)
     return cluster
+
+
+@pytest.mark.usefixtures("small_steps")
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_what_a_rehearsal_foretells_is_what_publishing_does(seed: int) -> None:
+    rng = random.Random(seed)
+    touches = random_touches(rng, rng.randrange(5, 60), mixed=rng.choice([0.15, 0.4]))
+    definitions = [random_definition(rng, number) for number in range(6)]
+    documents = policy_change(rng)
+    file, policies, control = published(documents[0]), MemoryPolicies(), MemoryControl(definitions)
+    cluster = Cluster(
+        file.policy, seed=seed, size=rng.choice([1, 3]), start_ms=START_MS + 12 * HOUR_MS,
+        make_definitions=lambda partition: MemoryChanges(policies, file, control, partition),
+    )  # fmt: skip
+    for touch in touches:
+        cluster.accept(touch)
+    cluster.settle()
+    foretold = rehearsed(cluster, parse_policy(documents[1]), definitions)
+    shared = len(inert_in(cluster))
+    before, inside, told = profiles_of(cluster), members_of(cluster), len(cluster.told)
+    cluster.policy = policies.publish(documents[1])
+    cluster.settle()
+    after = profiles_of(cluster)
+    assert (foretold.profiles_before, foretold.profiles_after) == (len(before), len(after))
+    aliases = [one.output for one in cluster.told[told:] if isinstance(one.output, ProfileAlias)]
+    old, new = ({one["profile_id"] for one in profiles} for profiles in (before, after))
+    assert (foretold.merges_gained.count, foretold.merges_lost.count) == (len(old - new), len(new - old))
+    # An id that was an alias before may stand for another profile now.
+    assert old & {one.old_profile_id for one in aliases if one.profile_id} <= old - new
+    assert {one.old_profile_id for one in aliases if not one.profile_id} <= new - old
+    moves = members_of(cluster) ^ inside
+    assert {name: moved.entered.count + moved.left.count for name, moved in foretold.segments.items()} == (
+        Counter(segment for _, segment in moves)
+    )
+    assert foretold.newly_shared.total() == len(inert_in(cluster)) - shared
+    check_outputs(cluster)
+
+
+def inert_in(cluster: Cluster) -> set[str]:
+    """Identifiers that are shared."""
+    return {
+        identifier
+        for partition in cluster.partitions
+        for component in partition.components()
+        for identifier in component.inert
+    }
 
 
 def test_nothing_is_told_when_the_new_policy_makes_no_difference() -> None:

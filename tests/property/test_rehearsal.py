@@ -4,43 +4,21 @@ from __future__ import annotations
 
 import os
 import random
-from typing import Any, Final
+from typing import Final
 
 import pytest
-from pydantic import SecretStr
 
-from pipeline.core.node import Component, component_key, page_key
-from pipeline.core.policy import Policy, parse_policy
+from pipeline.core.policy import parse_policy
 from pipeline.core.rehearsal import Rehearsal
 from pipeline.core.segments.parse import definition_from_json
-from pipeline.runtime.rehearse import rehearsing
-from pipeline.settings import Settings
 from tests.support import oracle
 from tests.support.histories import keep_shared, policy_change, random_touches
 from tests.support.laws import members_of
-from tests.support.memory import PROFILE_KEY, Chaos, Cluster, Partition
+from tests.support.memory import PROFILE_KEY, Chaos, Cluster
+from tests.support.memory_policies import rehearsed
 from tests.support.segment_cases import HOUR_MS, START_MS, random_definition
 
 SEEDS: Final = int(os.environ.get("ELO_TEST_SEEDS", "150"))
-
-
-def rehearsed(cluster: Cluster, after: Policy, definitions: list[dict[str, Any]]) -> Rehearsal:
-    """What `elo identity rehearse` does, over the state of a cluster; partitions are added up."""
-    documents = [definition_from_json(one).to_json() for one in definitions]
-    settings = Settings(profile_key=SecretStr(PROFILE_KEY.decode()))
-    total = Rehearsal()
-    for partition in cluster.partitions:
-        judge = rehearsing(settings, cluster.policy, after, documents, cluster.now_ms)
-        for one in partition.components():
-            value = partition.logs.values[component_key(one.root)]
-            judge.see(one.root, value, lambda component, p=partition: load_pages(component, p))
-        total.take(judge.result)
-    return total
-
-
-def load_pages(component: Component, partition: Partition) -> None:
-    for page in range(1, len(component.pages)):
-        component.load_page(page, partition.logs.values[page_key(component.root, page)])
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
+from pydantic import SecretStr
 
+from pipeline.core.node import Component, component_key, page_key
 from pipeline.core.policy import Policy
 from pipeline.core.published import POLICY_KEY, Published, decode_published
+from pipeline.core.rehearsal import Rehearsal
+from pipeline.core.segments.parse import definition_from_json
 from pipeline.runtime.adoption import Adoption
 from pipeline.runtime.changes import Changes
-from tests.support.memory import Partition
+from pipeline.runtime.rehearse import rehearsing
+from pipeline.settings import Settings
+from tests.support.memory import PROFILE_KEY, Cluster, Partition
 from tests.support.memory_definitions import MemoryControl, MemoryDefinitions
 
 
@@ -58,3 +64,23 @@ class MemoryChanges(Changes):
 
     async def _flush_all(self) -> None:
         self._partition.flush()
+
+
+def rehearsed(cluster: Cluster, after: Policy, definitions: Iterable[Mapping[str, Any]]) -> Rehearsal:
+    """What `elo identity rehearse` does, over the state of a cluster; partitions are added up."""
+    documents = [definition_from_json(one).to_json() for one in definitions]
+    settings = Settings(profile_key=SecretStr(PROFILE_KEY.decode()))
+    total = Rehearsal()
+    for partition in cluster.partitions:
+        judge = rehearsing(settings, cluster.policy, after, documents, cluster.now_ms)
+        for one in partition.components():
+            value = partition.logs.values[component_key(one.root)]
+            judge.see(one.root, value, lambda component, p=partition: load_pages(component, p))
+        total.take(judge.result)
+    return total
+
+
+def load_pages(component: Component, partition: Partition) -> None:
+    """Take in the pages of a component."""
+    for page in range(1, len(component.pages)):
+        component.load_page(page, partition.logs.values[page_key(component.root, page)])
