@@ -301,8 +301,13 @@ class Component:
         self.packed.update(zip(self.pages[page], raws, strict=True))
 
     def written(self) -> None:
-        """All pages are as they are stored."""
+        """All pages are as they are stored. Of several facets only the packed form is kept: the fold of the
+        profile is what the next touch needs, and a decoded facet takes ten times the memory.
+        """
         self.dirty_pages = CLEAN
+        if len(self.facets) > 1:
+            folds = [profile.fold for profile in self.profiles or ()]
+            self.facets = {one: facet for one, facet in self.facets.items() if facet in folds}
 
     def become_redirect(self, survivor: str, until_ms: int) -> None:
         """Give everything up to `survivor`; the redirect is kept until `until_ms`."""

@@ -123,15 +123,15 @@ class MemoryStore:
         for root, component in self.changed_components.items():
             for page in sorted(component.dirty_pages - {0}):
                 records[page_key(root, page)] = component.encode_page(page)
-            component.written()
             records[component_key(root)] = component.encode()
+            component.written()
         for key, value in {**records, **self.extra}.items():
             if value is None:
                 self.values.pop(key, None)
             else:
                 self.values[key] = value
         self.history.update(self.seen)
-        for cache in (self.components, self.identifiers):
-            for name in [name for name in cache if forget and rng.random() < forget]:
+        for cache in (self.components, self.identifiers) if forget else ():
+            for name in [name for name in cache if rng.random() < forget]:
                 del cache[name]  # type: ignore[attr-defined]
         self._begin_batch()
