@@ -173,6 +173,9 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
             yield f"  and {found['count'] - len(found['examples'])} more"
     for name, moves in document["memberships"].items():
         yield f"segment {name}: {moves['entered']['count']} enter, {moves['left']['count']} leave"
+        for way, found in moves.items():
+            for example in found["examples"]:
+                yield f"  {way}: {example['profile_id']} ({_shown(example['identifiers'])})"
     for name, title in (("before", "refused links now"), ("after", "refused links then")):
         yield f"{title}: {_counts(document['refused_links'][name])}"
     yield f"shared from then on: {_counts(document['shared']['newly'])}"

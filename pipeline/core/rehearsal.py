@@ -246,7 +246,7 @@ class Rehearsing:
             if pid not in current:
                 for name, membership in component.entries[pid].memberships.items():
                     if membership[0]:
-                        self._move(name, pid, inside=False)
+                        self._move(name, pid, [component.entries[pid].anchor], inside=False)
         for profile in new:
             entry = profile.entry
             assert entry is not None
@@ -254,11 +254,12 @@ class Rehearsing:
                 inside, _ = segment.evaluate(profile.fold, profile.types, self._now_ms)
                 told = entry.memberships.get(segment.id)
                 if inside != bool(told is not None and told[0]):
-                    self._move(segment.id, profile.id, inside=inside)
+                    self._move(segment.id, profile.id, profile.identifiers, inside=inside)
 
-    def _move(self, segment_id: str, profile_id: str, *, inside: bool) -> None:
+    def _move(self, segment_id: str, profile_id: str, identifiers: list[str], *, inside: bool) -> None:
         moves = self.result.segments.setdefault(segment_id, Moves())
-        (moves.entered if inside else moves.left).add(profile_id, lambda: {"profile_id": profile_id})
+        shown = {"profile_id": profile_id, "identifiers": identifiers[:IDENTIFIERS_SHOWN_MAX]}
+        (moves.entered if inside else moves.left).add(profile_id, lambda: shown)
 
 
 def _example(
