@@ -19,7 +19,7 @@ def preview_definitions(settings: Settings, definitions: dict[str, Definition], 
     from ..core.instant import format_instant
     from ..core.segments.parse import definition_from_json
     from ..runtime.preview import preview
-    from ..settings import load_policy
+    from ..runtime.published import policy_in_force
     from .definitions import read_stored
 
     stored = read_stored(settings)
@@ -30,7 +30,9 @@ def preview_definitions(settings: Settings, definitions: dict[str, Definition], 
         if not one.deleted and one.content_hash is not None:
             applied[name] = definition_from_json(one.document)
     now_ms = time.time_ns() // 1_000_000
-    result = preview(settings, load_policy(settings), definitions.values(), applied.values(), now_ms)
+    result = preview(
+        settings, policy_in_force(settings).policy, definitions.values(), applied.values(), now_ms
+    )
     changes = {name: _change(definition, applied.get(name)) for name, definition in definitions.items()}
     entries = [{**result.segments[name].to_json(), "change": changes[name]} for name in definitions]
     if json_output:

@@ -167,9 +167,13 @@ class Absorber:
         if via in component.inert and not strong:
             # A kiosk's e-mail claims nobody: everybody who was ever seen beside it would be one component.
             return
+        refused: list[str] = []
         for other in others:
             if other not in component.identifiers and other not in component.closed:
-                if len(component.identifiers) >= self.policy.component_identifiers_max:
+                if len(component.identifiers) + len(component.closed) >= (
+                    self.policy.component_identifiers_max
+                ):
+                    refused.append(other)
                     self._refuse_full(component, other, now_ms)
                     continue
                 self._claim_for(component, other, Claim(component.root, via, True), now_ms)
@@ -180,8 +184,10 @@ class Absorber:
                 component, facet.links[other], via, other, at_ms
             ):
                 component.stale = True
-        for other in strong:  # Now all of them are claimed.
+        for other in strong:  # Now all of them are claimed, or refused because the component is full.
             for weaker in others[others.index(other) + 1 :]:
+                if refused and (other in refused or weaker in refused):
+                    continue  # Else a log-in that is used for everybody would keep a link for each of them.
                 key = f"{other}{PAIR}{weaker}"
                 if facet.see_link(key, at_ms, event_id):
                     self._new_link(component, weaker, other)

@@ -3,7 +3,7 @@
 A decision is evidence like a link: kept beside the links, united in joins, never changed. Which of them count
 and what they mean for the groups is a pure function of all of them, so their order of arrival says nothing.
 It must not know where decisions are read or how they travel.
-Source: docs/decisions/0017-decisions-are-evidence.md
+Source: docs/decisions/0016-decisions-are-evidence.md
 """
 
 from __future__ import annotations

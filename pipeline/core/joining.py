@@ -113,7 +113,7 @@ class Joiner:
                     component, merge.identifier, now_ms
                 )  # It comes with another merge, or was forgotten.
                 self._ask(component, merge.identifier)
-            if len(component.identifiers) > self.policy.component_identifiers_max:
+            if len(component.identifiers) + len(component.closed) > self.policy.component_identifiers_max:
                 self.outputs.refuse_full(component, merge.identifier, now_ms)
                 for full in component.identifiers:  # Also those that came just now.
                     self._send(full, Close())

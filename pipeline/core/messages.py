@@ -151,6 +151,13 @@ class Decided(msgspec.Struct, array_like=True, tag=15, gc=False):
     decisions: dict[str, list[Any]]
 
 
+class Adopted(msgspec.Struct, array_like=True, tag=16, gc=False):
+    """To a partition: `partition` has taken the identity policy of this version into use."""
+
+    partition: int
+    version: int
+
+
 Message = (
     Absorb
     | Claim
@@ -167,6 +174,7 @@ Message = (
     | Taken
     | Bind
     | Decided
+    | Adopted
 )
 TO_IDENTIFIER: Final = (Claim, Repoint, Close, Forget, Retouch, Bind)
 

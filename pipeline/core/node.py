@@ -157,12 +157,13 @@ class Component:
     that is set, at most the next instant that matters. `window_due`: next instant at which a membership may
     change by itself, or a redirect ends. `publish_due`: when the profiles must be published; NEVER if they
     are. `profiles`: None until they are needed. `stale`: the evidence has changed since they were settled.
-    Instants in ms.
+    `policy_version`: of the last change of policy that was applied here, not stored. Instants in ms.
     """
 
     __slots__ = (
         "armed", "claims", "closed", "decisions", "dirty_pages", "entries", "facets", "head", "hold_until",
-        "identifiers", "inert", "last_active", "packed", "pages", "profiles", "publish_due", "redirect",
+        "identifiers", "inert", "last_active", "packed", "pages", "policy_version", "profiles", "publish_due",
+        "redirect",
         "refused", "reviewed", "root", "stale", "trigger", "unsettled", "window_due",
     )  # fmt: skip
 
@@ -191,6 +192,7 @@ class Component:
         self.profiles: list[Profile] | None = None
         self.stale = True
         self.dirty_pages = CLEAN
+        self.policy_version = 0
 
     def add_identifier(self, identifier: str) -> None:
         """Take an identifier in, on the last page, which is marked for writing: it has grown."""

@@ -15,6 +15,7 @@ from typing import Any, Final
 import orjson
 
 from .absorb import EMPTY_OBJECT, Absorber, Leaves
+from .adopting import Adopter
 from .errors import InvariantViolation
 from .facet import NEVER
 from .joining import Joiner
@@ -39,6 +40,7 @@ from .node import Component, IdentifierNode
 from .outbox import Nodes
 from .outputs import Outputs
 from .policy import Policy
+from .policy_change import PolicyChange
 from .touch import Touch
 
 LOCATED_HISTORIES: Final = 3
@@ -59,18 +61,40 @@ class Resolver:
     def __init__(
         self, policy: Policy, nodes: Nodes, outputs: Outputs, is_local: Callable[[str], bool]
     ) -> None:
-        self.policy = policy
         self.nodes = nodes
         self.outputs = outputs
         self.is_local = is_local
         self.queue: deque[tuple[str, Message]] = deque()
         self.absorber = Absorber(policy, outputs, self._send)
         self.joiner = Joiner(policy, nodes, outputs, self._send)
+        self.adopter: Adopter | None = None
+        self.use(policy)
+
+    def use(self, policy: Policy) -> None:
+        """Decide by this policy from now on, here and in all that this resolver is made of."""
+        self.policy = self.absorber.policy = self.joiner.policy = policy
+        self.outputs.govern(policy)
         self._weak = {
             kind
             for kind, rule in policy.rules.items()
             if kind not in policy.strong_types and rule.normalise not in REACH_NORMALISERS
         }
+
+    def adopt(self, change: PolicyChange | None) -> None:
+        """Judge components anew, each before it is used, because of a change of policy; None: no longer."""
+        self.adopter = None if change is None else Adopter(change, self.outputs, self._send)
+        self.outputs.adopt = None if self.adopter is None else self.adopter.adopt
+
+    def adopt_next(self, component: Component, now_ms: int) -> None:
+        """The turn of a component has come."""
+        adopter = self.adopter
+        assert adopter is not None
+        self.outputs.outbox.judged += 1
+        adopter.adopt(component, now_ms)
+        adopter.tell_partners(component)
+        self._drain(now_ms)
+        if not component.redirect and self.next_due(component) < component.armed:
+            self.nodes.save_component(component)  # A shorter retention: its timer is set.
 
     # -- ways in --------------------------------------------------------------------------------------------
 
@@ -114,7 +138,7 @@ class Resolver:
 
     def tick(self, root: str, now_ms: int) -> None:
         """A timer of a component. An overtaken one is ordinary: what is not due is left alone."""
-        component = self.nodes.component(root)
+        component = self._component(root, now_ms)
         if component is not None:
             self._elapse(component, now_ms)
             self._drain(now_ms)
@@ -176,9 +200,20 @@ class Resolver:
         elif isinstance(message, Bind):
             self._bind(identifier, node or IdentifierNode(), message.component)
 
-    def _at_component(self, root: str, message: Message, now_ms: int) -> None:
+    def _component(self, root: str, now_ms: int) -> Component | None:
+        """The component of a root, judged by the policy in force."""
         component = self.nodes.component(root)
+        if component is not None and self.adopter is not None:
+            self.adopter.adopt(component, now_ms)
+        return component
+
+    def _at_component(self, root: str, message: Message, now_ms: int) -> None:
+        component = self._component(root, now_ms)
         if isinstance(message, Join):
+            if component is not None and self.adopter is not None:
+                self.adopter.tell_partners(
+                    component
+                )  # Its turn will not come, and the survivor's may be over.
             self.joiner.join(root, component, message, now_ms)
         elif component is not None and component.redirect:
             self._forward(component, message, now_ms)
@@ -270,7 +305,7 @@ class Resolver:
     # -- component nodes: absorbing -------------------------------------------------------------------------
 
     def _absorb(self, root: str, via: str, touch: Touch, leaves: Leaves, now_ms: int, lost: str = "") -> None:
-        component = self.nodes.component(root)
+        component = self._component(root, now_ms)
         if component is None:
             self._send(via, Retouch(root, touch, leaves))
             return

@@ -34,11 +34,12 @@ FLUSH_TIMEOUT_S: Final = 60.0
 class Intake:
     """From `touchpoints.*` and `identity.decisions` to `elo.touches` and `touchpoints.rejected`."""
 
-    def __init__(self, settings: Settings, topics: Topics, policy: Policy, partitions: int) -> None:
+    def __init__(self, settings: Settings, topics: Topics, partitions: int) -> None:
         self.topics = topics
         self.partitions = partitions
-        self.reader = TouchpointReader(policy, settings.sources, TouchpointDecoder())
-        self.decisions, self.contacts = DecisionReader(policy), contact.Contacts(policy)
+        self._registered = settings.sources
+        self._policy: Policy | None = None
+        self._has_policy = asyncio.Event()
         self._failure: KafkaError | None = None
         self._left_out = (0, 0)
         self._sources = {
@@ -64,8 +65,24 @@ class Intake:
         if error is not None:
             self._failure = error
 
+    def use(self, policy: Policy) -> None:
+        """Read touchpoints by this policy from now on, unless it is older than that in use.
+
+        Every partition must understand it: what the intake lets through is routed there.
+        """
+        if self._policy is None or policy.version > self._policy.version:
+            self._policy = policy
+            self.reader = TouchpointReader(policy, self._registered, TouchpointDecoder())
+            self.decisions, self.contacts = DecisionReader(policy), contact.Contacts(policy)
+            self._left_out = (0, 0)
+            self._has_policy.set()
+
     async def handle(self, records: list[Any]) -> None:
-        """Handle the records of one batch. When it returns, all are with the producer."""
+        """Handle the records of one batch. When it returns, all are with the producer.
+
+        It waits for the first partition that is opened here: the policy in force is in its state.
+        """
+        await self._has_policy.wait()
         for start in range(0, len(records), SLICE_RECORDS):
             while len(self._producer) > OUTSTANDING_MAX:
                 self._producer.poll(0)

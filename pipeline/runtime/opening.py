@@ -18,6 +18,8 @@ from ..core.outputs import Outputs
 from ..core.resolver import Resolver
 from ..core.segments.catalogue import Catalogue
 from . import metrics
+from .adoption import Adoption
+from .changes import Changes
 from .crashpoints import reach
 from .definitions import Definitions
 from .environment import Environment, wall_ms
@@ -43,11 +45,11 @@ class Partition:
     offsets: dict[str, int]
     outputs: Outputs
     resolver: Resolver
-    definitions: Definitions
+    changes: Changes
 
     def close(self) -> None:
         """Drop what was not committed and close the files."""
-        self.definitions.close()
+        self.changes.close()
         self.store.close()
 
 
@@ -62,19 +64,21 @@ def open_partition(env: Environment, partition: int, is_local: Callable[[str], b
     try:
         now_ms = wall_ms()
         restore(settings, store, (topics.state, topics.touches), partition, offsets[topics.touches], position,
-                now_ms - env.policy.history_ms, metrics.RESTORE_RECORDS.inc, owner.release)  # fmt: skip
+                now_ms - env.history_ms, metrics.RESTORE_RECORDS.inc, owner.release)  # fmt: skip
         position.at_ms = now_ms
         key = settings.profile_key.get_secret_value().encode()
-        outputs = Outputs(env.policy, Catalogue(()), store, key, settings.profile_interval_ms)
-        resolver = Resolver(env.policy, store, outputs, is_local)
+        outputs = Outputs(env.policy.policy, Catalogue(()), store, key, settings.profile_interval_ms)
+        resolver = Resolver(env.policy.policy, store, outputs, is_local)
         definitions = Definitions(
             env.control, settings, topics.touches, partition, env.partitions, store, resolver
         )
+        adoption = Adoption(env.policies, env.policy, partition, env.partitions, store, resolver)
+        changes = Changes(adoption, definitions)
         store.extend_timers(now_ms)
     except BaseException:
         store.close()
         raise
-    return Partition(store, position, offsets, outputs, resolver, definitions)
+    return Partition(store, position, offsets, outputs, resolver, changes)
 
 
 def open_or_rebuild(path: Path, cache: Cache, nodes_bytes: int) -> Store:

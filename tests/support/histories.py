@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -54,6 +55,42 @@ def random_policy(rng: random.Random, **changes: Any) -> Policy:
     if rng.random() < 0.5:
         document["cannot_link"] = {"traits": rng.sample(["city", "shop", "plan", "address"], k=2)}
     return parse_policy(document | TIMES | changes)
+
+
+def policy_change(rng: random.Random) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Two policies, as documents, of which the second may take the place of the first while workers run."""
+    first, second = ({name: dict(rule) for name, rule in IDENTIFIERS.items()} for _ in range(2))
+    for identifiers in (first, second):
+        for name, rule in identifiers.items():
+            if name != "user_id" and rng.random() < 0.2:
+                rule["unique"] = rng.choice(["newest", "oldest"])
+                rule.pop("on_conflict", None)
+            elif rng.random() < 0.4:
+                rule["on_conflict"] = rng.choice(["keep", "move"])
+            if rule["limit"] > 1 and rng.random() < 0.6:
+                count = rng.randrange(2, 6)
+                within = rng.choice(["30m", "3h", "9h"])
+                rule["limit"] = {"count": count - 1, "within": within} if rng.random() < 0.4 else count
+            if name not in ("user_id", "cpf"):
+                rule.pop("shared_after", None)
+                if rng.random() < 0.6:
+                    rule["shared_after"] = rng.randrange(1, 5)
+    documents = []
+    for version, identifiers in enumerate((first, second), 1):
+        document: dict[str, Any] = {"version": version, "identifiers": identifiers, "traits": SURVIVORSHIP}
+        if rng.random() < 0.4:
+            document["cannot_link"] = {"traits": rng.sample(["city", "shop", "plan", "address"], k=2)}
+        documents.append(document)
+    return documents[0], documents[1]
+
+
+def keep_shared(before: dict[str, Any], after: dict[str, Any], shared: Collection[str]) -> None:
+    """Share from no more people on than before where somebody is shared: who is, stays so."""
+    for identifier in shared:
+        name = identifier.partition(":")[0]
+        least = before["identifiers"][name]["shared_after"]
+        rule = after["identifiers"][name]
+        rule["shared_after"] = min(rule.get("shared_after", least), least)
 
 
 @dataclass(slots=True)

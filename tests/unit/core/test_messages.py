@@ -13,6 +13,7 @@ from pipeline.core.errors import InvariantViolation
 from pipeline.core.messages import (
     TO_IDENTIFIER,
     Absorb,
+    Adopted,
     Bind,
     Claim,
     Close,
@@ -63,6 +64,7 @@ MAIL: dict[str, Message] = {
     "decided": Decided({
         "decision:d1": ["split", 1_790_000_000_000, "", ["device_id:d1"], [], "maria", "two people"],
     }),
+    "adopted": Adopted(3, 2),
 }  # fmt: skip
 
 
