@@ -92,7 +92,7 @@ class Absorber:
         outputs, catalogue = self.outputs, self.outputs.deciding
         told = len(outputs.outbox.changes)
         for key, _, _ in fill.leaves:
-            outputs.decide(component, profile, catalogue.by_leaf.get(key, ()), now_ms, Cause.BACKFILL,
+            outputs.decide(component, profile, catalogue.asking(key), now_ms, Cause.BACKFILL,
                            fill.occurred_at, fill.event_id, now_ms)  # fmt: skip
         if len(outputs.outbox.changes) > told:
             outputs.changed(component, now_ms)
@@ -123,7 +123,7 @@ class Absorber:
             for purpose in touch.consent:
                 outputs.decide(component, profile, catalogue.by_consent.get(purpose, ()), now_ms,
                                Cause.CONSENT, at_ms, event_id, now_ms)  # fmt: skip
-        groups = [group for key, _ in leaves if (group := catalogue.by_leaf.get(key)) is not None]
+        groups = [asking for key, _ in leaves if (asking := catalogue.asking(key))]
         if (counting := catalogue.by_counter.get(touch.type)) is not None:
             groups.append(counting)
         groups.extend(group for name in traits if (group := catalogue.by_trait.get(name)) is not None)

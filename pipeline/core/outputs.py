@@ -51,11 +51,7 @@ class Outputs:
             segments = catalogue.segments.values()
             catalogue = Catalogue(segment.definition for segment in segments if segment.id not in pending)
         self.deciding = catalogue
-        self.windowed = tuple(
-            segment
-            for segment in catalogue.segments.values()
-            if any(use.within_ms is not None for use in segment.uses)
-        )
+        self.windowed = tuple(segment for segment in catalogue.segments.values() if segment.timed)
         self.entered_by_type = {
             kind: tuple({segment.id: segment for segment in (*catalogue.inside_when_empty, *asking)}.values())
             for kind, asking in catalogue.by_identifier_type.items()

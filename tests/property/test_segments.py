@@ -8,15 +8,18 @@ from typing import Any
 import orjson
 import pytest
 
-from pipeline.core.facet import NEVER, Facet
+from pipeline.core.facet import Facet
 from pipeline.core.segments.catalogue import Catalogue
 from pipeline.core.segments.leaf import LeafState, add_instant, combine_states
 from pipeline.core.segments.parse import definition_from_json
 from tests.support.segment_cases import (
+    DAYS,
     HOUR_MS,
+    HOURS,
     PURPOSES,
     START_MS,
     TYPES,
+    Scale,
     fold,
     random_definition,
     random_history,
@@ -25,10 +28,10 @@ from tests.support.segment_cases import (
 from tests.support.segment_oracle import Person, is_inside, window_edges
 
 
-def random_person(rng: random.Random, events: int) -> Person:
+def random_person(rng: random.Random, events: int, scale: Scale = HOURS) -> Person:
     consent = {purpose: rng.random() < 0.7 for purpose in PURPOSES if rng.random() < 0.8}
     types = [kind for kind in TYPES if rng.random() < 0.5]
-    return Person(random_history(rng, events), random_traits(rng), consent, types)
+    return Person(random_history(rng, events, scale), random_traits(rng, scale), consent, types)
 
 
 def folded(catalogue: Catalogue, person: Person) -> Facet:
@@ -36,30 +39,39 @@ def folded(catalogue: Catalogue, person: Person) -> Facet:
 
 
 @pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("scale", [HOURS, DAYS], ids=["hours", "days"])
 def test_the_compiled_form_agrees_with_the_oracle_at_every_instant_and_names_the_next_change(
-    seed: int,
+    seed: int, scale: Scale
 ) -> None:
     rng = random.Random(seed)
-    definitions = [random_definition(rng, number) for number in range(20)]
+    definitions = [random_definition(rng, number, scale) for number in range(20)]
     catalogue = Catalogue(map(definition_from_json, definitions))
     for events in (0, 2, 6, 14):
-        person = random_person(rng, events)
+        person = random_person(rng, events, scale)
         facet = folded(catalogue, person)
         for definition in definitions:
-            compare(catalogue, definition, person, facet)
+            compare(catalogue, definition, person, facet, {one["id"]: one for one in definitions}, scale)
 
 
-def compare(catalogue: Catalogue, definition: dict[str, Any], person: Person, facet: Facet) -> None:
+def compare(
+    catalogue: Catalogue,
+    definition: dict[str, Any],
+    person: Person,
+    facet: Facet,
+    others: dict[str, Any],
+    scale: Scale,
+) -> None:
     """Oracle and compiled form at every edge, one ms before and after; the due instant is the next change."""
     segment = catalogue.segments[definition["id"]]
-    edges = window_edges(definition, person)
-    instants = sorted({START_MS, *(edge + shift for edge in edges for shift in (-1, 0, 1))})
-    truth = {now_ms: is_inside(definition, person, now_ms) for now_ms in instants}
+    last_ms = scale.start_ms + 21 * scale.step_ms
+    edges = [edge for edge in window_edges(definition, person, others, scale.start_ms) if edge <= last_ms]
+    instants = sorted({scale.start_ms, *(edge + shift for edge in edges for shift in (-1, 0, 1))})
+    truth = {now_ms: is_inside(definition, person, now_ms, others) for now_ms in instants}
     for at, now_ms in enumerate(instants):
         inside, due_ms = segment.evaluate(facet, person.identifier_types, now_ms)
         assert inside == truth[now_ms], (definition, now_ms)
         changes = [later for later in instants[at + 1 :] if truth[later] != inside]
-        assert due_ms == (changes[0] if changes else NEVER), (definition, now_ms)
+        assert due_ms == changes[0] if changes else due_ms > instants[-1], (definition, now_ms)
         ids = segment.deciding_events(facet, now_ms)
         assert len(set(ids)) == len(ids) <= 20
         assert set(ids) <= set(person.history)
@@ -86,7 +98,8 @@ def test_an_input_can_change_only_the_segments_that_the_indexes_name(seed: int) 
     assert sorted(leaf.key for leaf in leaves) == sorted(leaf.key for leaf in tried)
     now_ms = START_MS + 10 * HOUR_MS
     for definition in definitions:
-        if is_inside(definition, before, now_ms) != is_inside(definition, person, now_ms):
+        others = {one["id"]: one for one in definitions}
+        if is_inside(definition, before, now_ms, others) != is_inside(definition, person, now_ms, others):
             assert definition["id"] in named
 
 
@@ -110,7 +123,7 @@ def test_a_new_profile_enters_by_its_inputs_or_was_inside_when_empty(seed: int) 
     ]
     ids = {segment.id for segment in reached}
     for definition in definitions:
-        if is_inside(definition, person, event["occurred_at"]):
+        if is_inside(definition, person, event["occurred_at"], {one["id"]: one for one in definitions}):
             assert definition["id"] in ids, definition
 
 

@@ -49,17 +49,22 @@ class Person:
     first_seen: int
     last_seen: int
 
-    def is_inside(self, definition: JsonDefinition, now_ms: int) -> bool:
-        """Whether the person is inside a segment at `now_ms`."""
-        return segment_oracle.is_inside(definition, self._for_segments(), now_ms)
+    def is_inside(
+        self, definition: JsonDefinition, now_ms: int, others: segment_oracle.Definitions | None = None
+    ) -> bool:
+        """Whether the person is inside a segment at `now_ms`. `others`: those that it may refer to, by id."""
+        return segment_oracle.is_inside(definition, self._for_segments(), now_ms, others)
 
     def memberships(self, definitions: Iterable[JsonDefinition], now_ms: int) -> set[str]:
         """Ids of the segments that the person is inside at `now_ms`."""
-        return {one["id"] for one in definitions if self.is_inside(one, now_ms)}
+        by_id = {one["id"]: one for one in definitions}
+        return {name for name, one in by_id.items() if self.is_inside(one, now_ms, by_id)}
 
-    def window_edges(self, definition: JsonDefinition) -> list[int]:
-        """Instants at which a window of the definition loses an event."""
-        return segment_oracle.window_edges(definition, self._for_segments())
+    def window_edges(
+        self, definition: JsonDefinition, others: segment_oracle.Definitions, from_ms: int
+    ) -> list[int]:
+        """Instants from `from_ms` on at which time alone may change who is inside."""
+        return segment_oracle.window_edges(definition, self._for_segments(), others, from_ms)
 
     def _for_segments(self) -> segment_oracle.Person:
         events = [
@@ -292,6 +297,7 @@ def told_in_order(
     The first touch names all identifiers of the person, so that nothing merges later.
     """
     told: list[Change] = []
+    by_id = {one["id"]: one for one in definitions}
     sequences: dict[str, int] = {}
     clock_ms = arrivals[0][0]
     for number in range(1, len(arrivals) + 1):
@@ -301,13 +307,16 @@ def told_in_order(
         clock_ms = max(clock_ms, at_ms)
         steps = [(clock_ms, touch.occurred_at, False)]
         edges = {
-            edge for one in definitions for edge in person.window_edges(one) if clock_ms < edge <= next_ms
+            edge
+            for one in definitions
+            for edge in person.window_edges(one, by_id, arrivals[0][0])
+            if clock_ms < edge <= next_ms
         }
         steps += [(edge, edge, True) for edge in sorted(edges)]
         for now_ms, occurred_at, timed in steps:
             for definition in definitions:
                 sequence = sequences.get(definition["id"], 0)
-                if person.is_inside(definition, now_ms) != bool(sequence % 2):
+                if person.is_inside(definition, now_ms, by_id) != bool(sequence % 2):
                     sequences[definition["id"]] = sequence + 1
                     change = "exited" if sequence % 2 else "entered"
                     told.append(Change(definition["id"], change, sequence + 1, occurred_at, timed))

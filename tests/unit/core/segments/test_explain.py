@@ -9,9 +9,10 @@ import pytest
 
 from pipeline.core.facet import NEVER
 from pipeline.core.segments.catalogue import Catalogue
-from pipeline.core.segments.definition import All, AnyOf, NoneOf
-from pipeline.core.segments.explain import Explained, WhySegment, describe, explain_segment
+from pipeline.core.segments.definition import All, AnyOf, InSegment, NoneOf
+from pipeline.core.segments.explain import Explained, WhySegment, explain_segment
 from pipeline.core.segments.parse import definition_from_json
+from pipeline.core.segments.words import describe
 from tests.support.segment_cases import (
     HOUR_MS,
     PURPOSES,
@@ -39,7 +40,7 @@ def explained(where: dict[str, Any], purpose: str | None = None, now_ms: int = N
     document = {"id": "a-segment", "where": where} | ({"purpose": purpose} if purpose else {})
     definition = definition_from_json(document)
     facet = fold(Catalogue([definition]), HISTORY, TRAITS, CONSENT)
-    return explain_segment(definition, facet, IDENTIFIERS, now_ms)
+    return explain_segment(definition, facet, IDENTIFIERS, now_ms, {definition.id: definition})
 
 
 @pytest.mark.parametrize(
@@ -148,13 +149,14 @@ def test_conditions_are_described_as_people_write_them() -> None:
 def test_the_tree_agrees_with_the_compiled_segment_and_its_groups_with_their_members(seed: int) -> None:
     rng = random.Random(seed)
     definitions = [definition_from_json(random_definition(rng, number)) for number in range(20)]
+    known = {one.id: one for one in definitions}
     catalogue = Catalogue(definitions)
     consent = {purpose: rng.random() < 0.7 for purpose in PURPOSES}
     types = [kind for kind in TYPES if rng.random() < 0.5]
     facet = fold(catalogue, random_history(rng, rng.choice([0, 3, 12])), random_traits(rng), consent)
     for definition in definitions:
         now_ms = START_MS + rng.randrange(12 * HOUR_MS)
-        answer = explain_segment(definition, facet, [f"{kind}:1" for kind in types], now_ms)
+        answer = explain_segment(definition, facet, [f"{kind}:1" for kind in types], now_ms, known)
         expected = catalogue.segments[definition.id].evaluate(facet, types, now_ms)
         assert (answer.inside, answer.changes_ms) == expected
         assert truth(answer.where, ()) == answer.where.holds
@@ -166,7 +168,7 @@ def test_the_tree_agrees_with_the_compiled_segment_and_its_groups_with_their_mem
 def truth(node: Explained, flipped: tuple[Explained, ...]) -> bool:
     """The truth of a tree by the meaning of its groups, if some plain conditions were the other way round."""
     inner = [truth(one, flipped) for one in node.conditions]
-    if isinstance(node.condition, All):
+    if isinstance(node.condition, All) or (isinstance(node.condition, InSegment) and inner):
         return all(inner)
     if isinstance(node.condition, AnyOf | NoneOf):
         return any(inner) == isinstance(node.condition, AnyOf)
