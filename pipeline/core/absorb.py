@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import orjson
 
+from .consent import disagrees, holds_refusal, settle_consent
 from .facet import PAIR, Facet
 from .identity import kind_of, within_limits
 from .messages import Claim, Close, Fill, Message
@@ -64,7 +65,10 @@ class Absorber:
             self._fold_touch(facet, touch, traits, leaves)
         if profile is not None:
             if profile.fold is not facet:
+                open_again = touch.consent and disagrees(profile.fold.consent, touch.consent)
                 self._fold_touch(profile.fold, touch, traits, leaves)
+                if open_again:
+                    settle_consent(component, profile.identifiers, profile.fold)
         elif component.entries or component.claims or len(component.identifiers) > 1:
             component.stale = True
             outputs.settle(component, now_ms)
@@ -156,6 +160,8 @@ class Absorber:
                 component, facet.links[other], via, other, at_ms
             ):
                 component.stale = True
+            elif at_ms == facet.links[other][0] and holds_refusal(component):
+                component.stale = True
         for other in strong:  # Now all of them are claimed.
             for weaker in others[others.index(other) + 1 :]:
                 key = f"{other}{PAIR}{weaker}"
@@ -164,6 +170,8 @@ class Absorber:
                 elif (component.refused or timed) and self._reorders(
                     component, facet.links[key], other, weaker, at_ms
                 ):
+                    component.stale = True
+                elif at_ms == facet.links[key][0] and holds_refusal(component):
                     component.stale = True
 
     def _reorders(

@@ -11,6 +11,7 @@ from hashlib import blake2b
 from typing import Final
 
 from .apart import Apart
+from .consent import settle_consent
 from .facet import NEVER, Facet
 from .identity import NOTHING_TOLD, agree, group_identifiers, profile_id, within_limits
 from .links import links_in, told_in
@@ -293,6 +294,8 @@ class Outputs:
         profile.fold = fold = Facet()
         for one in own:
             fold.add(facets[one], self.policy.traits, self.catalogue.capacities)
+        if fold.consent:
+            settle_consent(component, profile.identifiers, fold)
 
     def _retire(self, component: Component, profiles: list[Profile], now_ms: int, edge: str | None) -> bool:
         """Tell which profile ids have become aliases. Returns whether there was one."""

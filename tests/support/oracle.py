@@ -17,6 +17,8 @@ Takes the touches that were accepted, in any order, and looks at all of them eve
   with stronger ones unite nothing. That is settled before the first link that it is the stronger end of.
 - Identifiers of which two values of a `cannot_link` trait were told are never one profile. What an identifier
   has told is the surviving value of its own touches.
+- A refusal of consent holds until a later grant by an identifier that was linked by then with the one that
+  refused.
 - The profile id comes from the identifier with the first touch; of several, the strongest.
 """
 
@@ -98,7 +100,12 @@ def people(touches: Iterable[Touch], policy: Policy, profile_key: bytes) -> list
     for group in groups(once, shared, policy):
         own = [touch for touch in once if touch.identifiers[0] in group]
         if own:
-            found.append(_person(group, own, policy, profile_key))
+            links = {
+                (touch.occurred_at, a, b)
+                for touch in once for a, b in links_of(touch, policy)
+                if a in group and b in group and not shared & {a, b}
+            }  # fmt: skip
+            found.append(_person(group, own, sorted(links), policy, profile_key))
     return sorted(found, key=lambda person: person.profile_id)
 
 
@@ -218,7 +225,14 @@ def told_apart(touches: Sequence[Touch], policy: Policy) -> dict[str, dict[str, 
     return found
 
 
-def _person(group: Collection[str], own: Sequence[Touch], policy: Policy, profile_key: bytes) -> Person:
+def _person(
+    group: Collection[str],
+    own: Sequence[Touch],
+    links: Sequence[tuple[int, str, str]],
+    policy: Policy,
+    profile_key: bytes,
+) -> Person:
+    """`links`: (time, a, b), between identifiers of the group that are not shared."""
     identifiers = sorted(group, key=lambda one: (policy.rules[kind_of(one)].rank, one))
     first_ms = min(touch.occurred_at for touch in own)
     first = [touch.identifiers[0] for touch in own if touch.occurred_at == first_ms]
@@ -229,19 +243,43 @@ def _person(group: Collection[str], own: Sequence[Touch], policy: Policy, profil
         touches=sorted(own, key=lambda touch: touch.occurred_at),
         traits=_traits(own, policy),
         counters=dict(sorted(Counter(touch.type for touch in own).items())),
-        consent=_consent(own),
+        consent=_consent(own, links),
         first_seen=first_ms,
         last_seen=max(touch.occurred_at for touch in own),
     )
 
 
-def _consent(touches: Sequence[Touch]) -> dict[str, bool]:
-    """The newest word; of two at one instant, the refusal."""
-    words: dict[str, list[tuple[int, bool]]] = {}
+def _consent(touches: Sequence[Touch], links: Sequence[tuple[int, str, str]]) -> dict[str, bool]:
+    """Granted while no identifier refuses.
+
+    An identifier refuses from its newest word on, until a later grant of one that it was linked with by then.
+    """
+    words: dict[str, dict[str, list[tuple[int, bool]]]] = {}
     for touch in touches:
         for purpose, granted in touch.consent.items():
-            words.setdefault(purpose, []).append((touch.occurred_at, not granted))
-    return {purpose: not max(said)[1] for purpose, said in sorted(words.items())}
+            said = words.setdefault(purpose, {}).setdefault(touch.identifiers[0], [])
+            said.append((touch.occurred_at, not granted))
+    found = {}
+    for purpose, by_identifier in sorted(words.items()):
+        newest = {one: max(said) for one, said in by_identifier.items()}
+        found[purpose] = all(
+            any(
+                at_ms > refused_ms and one in _linked_by(other, at_ms, links)
+                for other, (at_ms, refused) in newest.items() if not refused
+            )
+            for one, (refused_ms, refused) in newest.items() if refused
+        )  # fmt: skip
+    return found
+
+
+def _linked_by(identifier: str, at_ms: int, links: Sequence[tuple[int, str, str]]) -> set[str]:
+    """All identifiers that links seen until then lead to."""
+    found = {identifier}
+    for _ in links:
+        for first_ms, a, b in links:
+            if first_ms <= at_ms and found & {a, b}:
+                found |= {a, b}
+    return found
 
 
 def text_of(value: Any) -> str:
