@@ -72,6 +72,18 @@ def explained(where: dict[str, Any], purpose: str | None = None, now_ms: int = N
         ({"consent": "letters"}, False, None, []),
         ({"has": "email"}, True, ["email:a@x", "email:b@x"], []),
         ({"has": "phone"}, False, [], []),
+        ({"trait": "born", "anniversary": "today"}, False, "1986-02-01", []),
+        ({"event": "viewed", "sum": "price", "gte": 125}, True, 125, ["v3"]),
+        ({"event": "viewed", "avg": "price", "within": "2h", "lt": 60}, False, 60, ["v3", "v2"]),
+        ({"event": "viewed", "min": "price", "within": "9h", "lt": 60}, True, 5, ["v3", "v2", "v1"]),
+        ({"event": "viewed", "max": "price", "within": "10m", "lt": 60}, False, None, []),
+        ({"event": "bought", "sum": "price", "lt": 60}, True, 0, []),
+        ({"first_time": "viewed"}, False, 3, []),
+        ({"first_time": "viewed", "where": {"price": 70}, "within": "1h"}, True, 1, ["v3"]),
+        ({"not_since": {"event": "viewed", "for": "2h"}}, False, 1, ["v3"]),
+        ({"not_since": {"event": "bought"}}, True, 0, []),
+        ({"sequence": [{"event": "viewed"}, {"event": "viewed"}], "within": "2h"}, True, 2, ["v3", "v2"]),
+        ({"sequence": [{"event": "bought"}, {"event": "viewed"}], "within": "2h"}, False, 1, ["v3"]),
     ],
     ids=str,
 )
@@ -80,12 +92,33 @@ def test_a_condition_tells_whether_it_holds_what_it_found_and_which_events_decid
 ) -> None:
     answer = explained(where)
     node = answer.where
-    (key,) = [name for name in ("value", "count", "granted", "identifiers") if name in node.found]
+    keys = ("value", "count", "granted", "identifiers", "aggregate", "steps")
+    (key,) = [name for name in keys if name in node.found]
     assert (answer.inside, node.holds, node.found[key]) == (holds, holds, found)
     assert [event_id for _, event_id in node.events] == events
     assert answer.would_change() == [
         f"{describe(node.condition)}: would have to {'end' if holds else 'become true'}"
     ]
+
+
+def test_a_segment_inside_is_explained_with_its_own_conditions() -> None:
+    viewers = {"id": "viewers", "purpose": "calls", "where": {"event": "viewed", "within": "2h"}}
+    document = {"id": "a-segment", "where": {"none": [{"segment": "viewers"}, {"segment": "gone"}]}}
+    viewers_known = definition_from_json(viewers)
+    definition = definition_from_json(document)
+    known = {one.id: one for one in (viewers_known, definition)}
+    facet = fold(Catalogue(known.values()), HISTORY, TRAITS, CONSENT)
+    answer = explain_segment(definition, facet, IDENTIFIERS, NOW_MS, known)
+    inside, gone = answer.where.conditions
+    assert (answer.inside, inside.holds, gone.holds) == (True, False, False)
+    assert [(describe(one.condition), one.holds) for one in inside.conditions] == [
+        ("consent calls", False),
+        ("event viewed within 2h, at least 1", True),
+    ]
+    assert (inside.found, gone.found, gone.conditions) == ({"known": True}, {"known": False}, ())
+    written = inside.to_json()
+    assert (written["condition"], len(written["conditions"])) == ({"segment": "viewers"}, 2)
+    assert answer.would_change() == ["consent calls: would have to become true"]
 
 
 def test_a_window_names_the_instant_at_which_it_closes_and_the_last_event_that_has_left_it() -> None:
