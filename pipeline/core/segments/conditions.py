@@ -44,6 +44,21 @@ DATE_OPERATORS: Final = tuple(str(operator) for operator in DateOperator)
 DAYS: Final = tuple(str(day) for day in Day)
 EVENT_KEYS: Final = ("event", "where", "within", *COMPARISONS, *AGGREGATES)
 STEP_KEYS: Final = ("event", "where")
+NOT_SINCE_KEYS: Final = ("event", "where", "for")
+KEYS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({
+    "all": ("all",),
+    "any": ("any",),
+    "none": ("none",),
+    "trait": ("trait", *OPERATORS, *DATE_OPERATORS, "timezone"),
+    "event": (*EVENT_KEYS, *NUMBER_OPERATORS),
+    "sequence": ("sequence", "within"),
+    "first_time": ("first_time", "where", "within"),
+    "not_since": ("not_since",),
+    "segment": ("segment",),
+    "consent": ("consent",),
+    "has": ("has",),
+})  # fmt: skip
+"""The keys of each condition by its head, which comes first."""
 EXAMPLES: Final[Mapping[str, str]] = MappingProxyType({
     "all": "all: [{trait: city, is: Madrid}, {has: email}]",
     "any": "any: [{trait: city, is: Madrid}, {trait: city, is: Lisbon}]",
@@ -195,7 +210,7 @@ def _read_aggregate(entries: dict[str, Node], aggregate: str) -> EventAggregate:
 
 def read_sequence(entries: dict[str, Node]) -> EventSequence:
     """Events one after the other."""
-    only(entries, ("sequence", "within"), "a sequence")
+    only(entries, KEYS["sequence"], "a sequence")
     node = entries["sequence"]
     items = node.items("sequence", EXAMPLES["sequence"])
     if not 2 <= len(items) <= STEPS_MAX:
@@ -215,7 +230,7 @@ def read_sequence(entries: dict[str, Node]) -> EventSequence:
 
 def read_first_time(entries: dict[str, Node]) -> FirstTime:
     """An event that happened once."""
-    only(entries, ("first_time", "where", "within"), "a condition with first_time")
+    only(entries, KEYS["first_time"], "a condition with first_time")
     event, where = _read_step(entries, "first_time")
     return FirstTime(event, where, _within(entries))
 
@@ -227,7 +242,7 @@ def read_not_since(entries: dict[str, Node]) -> NotSince:
             problem = f"{key!r} is not known beside not_since"
             raise DefinitionError(value.key_place, problem, f"write for example {EXAMPLES['not_since']}")
     inner = entries["not_since"].mapping("not_since", EXAMPLES["not_since"])
-    only(inner, ("event", "where", "for"), "not_since")
+    only(inner, NOT_SINCE_KEYS, "not_since")
     if "event" not in inner:
         entries["not_since"].refuse("not_since has no event", f"write for example {EXAMPLES['not_since']}")
     event, where = _read_step(inner, "event")
@@ -236,7 +251,7 @@ def read_not_since(entries: dict[str, Node]) -> NotSince:
 
 def read_segment(entries: dict[str, Node]) -> InSegment:
     """Another segment."""
-    only(entries, ("segment",), "a condition with segment")
+    only(entries, KEYS["segment"], "a condition with segment")
     return InSegment(kebab(entries["segment"], "segment"), entries["segment"].place)
 
 

@@ -29,7 +29,7 @@ from .document import DefinitionError, Node, Place, read_json, read_yaml, simila
 
 CONDITIONS_MAX: Final = 200  # conditions in one definition; bounds the work per evaluation
 NESTING_MAX: Final = 16  # groups inside groups
-_IDENTIFIER_TYPE: Final = re.compile(r"(?:[a-z][a-z0-9_]{0,49}\.)?[a-z][a-z0-9_]{0,49}")  # `crm.user_id` too
+IDENTIFIER_TYPE: Final = re.compile(r"(?:[a-z][a-z0-9_]{0,49}\.)?[a-z][a-z0-9_]{0,49}")  # `crm.user_id` too
 DEFINITION_KEYS: Final = ("id", "name", "purpose", "where")
 
 
@@ -136,7 +136,7 @@ class _Reader:
         name = node.text("has", EXAMPLES["has"])
         if self.identifier_types and name not in self.identifier_types:
             node.refuse(f"{name!r} is not an identifier type", similar_to(name, self.identifier_types))
-        if not _IDENTIFIER_TYPE.fullmatch(name):
+        if not IDENTIFIER_TYPE.fullmatch(name):
             node.refuse(f"{name!r} is not an identifier type", "write lower-case letters, digits and _")
         return HasIdentifier(name)
 
