@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +23,11 @@ FOLDERS: Final = ("unit", "property", "integration", "faults", "bench")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the markers that come from folders."""
+    """Register the markers that come from folders, and take Ctrl-C.
+
+    A shell lets the jobs that it runs in the background ignore it, and whoever ignores it bequeaths that.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for folder in FOLDERS:
         config.addinivalue_line("markers", f"{folder}: lies in tests/{folder}")
 

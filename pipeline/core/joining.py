@@ -126,7 +126,7 @@ class Joiner:
         if mine is None:
             component.facets.pop(identifier, None)
             component.packed[identifier] = packed
-            component.dirty_pages.add(component.identifiers[identifier])
+            component.dirty_pages |= {component.identifiers[identifier]}
         elif not is_nil(packed):
             other = Component(component.root)
             other.add_identifier(identifier)

@@ -29,7 +29,10 @@ _ARMED: Final = struct.Struct(">q")
 _pack_armed: Final = _ARMED.pack
 NONE: Final[frozenset[str]] = frozenset()
 NOTHING: Final[Mapping[str, str]] = {}
-"""Shared by all components that have nothing to remember: most. Both are replaced, never changed."""
+CLEAN: Final[frozenset[int]] = frozenset()
+"""Shared by all components that have nothing to remember: most. They are replaced, never changed."""
+_type_sets: Final[dict[frozenset[str], frozenset[str]]] = {}
+"""Each set of identifier types once: every profile has one, and there are few."""
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder().decode
@@ -138,7 +141,8 @@ class Profile:
         self.anchor = anchor
         self.fold = fold
         self.shares_fold = False
-        self.types = {identifier.partition(":")[0] for identifier in identifiers}
+        types = frozenset([identifier.partition(":")[0] for identifier in identifiers])
+        self.types = _type_sets.setdefault(types, types)
         self.entry: Entry | None = None
 
 
@@ -183,7 +187,7 @@ class Component:
         self.packed: dict[str, msgspec.Raw] = {}
         self.profiles: list[Profile] | None = None
         self.stale = True
-        self.dirty_pages: set[int] = set()
+        self.dirty_pages = CLEAN
 
     def add_identifier(self, identifier: str) -> None:
         """Take an identifier in, on the last page, which is marked for writing: it has grown."""
@@ -192,7 +196,7 @@ class Component:
         self.pages[-1].append(identifier)
         page = self.identifiers[identifier] = len(self.pages) - 1
         if page:
-            self.dirty_pages.add(page)
+            self.dirty_pages |= {page}
         self.head = None
 
     def add_claim(self, claim: str) -> None:
@@ -236,7 +240,7 @@ class Component:
         self.pages[page].remove(identifier)
         self.facets.pop(identifier, None)
         self.packed.pop(identifier, None)
-        self.dirty_pages.add(page)
+        self.dirty_pages |= {page}
         self.head = None
 
     def facet(self, identifier: str) -> Facet | None:
@@ -271,7 +275,7 @@ class Component:
             facet = self.facets[identifier] = Facet()
         self.packed.pop(identifier, None)
         if len(self.pages) > 1:
-            self.dirty_pages.add(self.identifiers[identifier])
+            self.dirty_pages |= {self.identifiers[identifier]}
         return facet
 
     def pack(self, identifier: str) -> msgspec.Raw:
@@ -293,6 +297,15 @@ class Component:
         if len(raws) != len(self.pages[page]):
             raise InvariantViolation("facet page does not fit its component", page=page, facets=len(raws))
         self.packed.update(zip(self.pages[page], raws, strict=True))
+
+    def written(self) -> None:
+        """All pages are as they are stored. Of several facets only the packed form is kept: the fold of the
+        profile is what the next touch needs, and a decoded facet takes ten times the memory.
+        """
+        self.dirty_pages = CLEAN
+        if len(self.facets) > 1:
+            folds = [profile.fold for profile in self.profiles or ()]
+            self.facets = {one: facet for one, facet in self.facets.items() if facet in folds}
 
     def become_redirect(self, survivor: str, until_ms: int) -> None:
         """Give everything up to `survivor`; the redirect is kept until `until_ms`."""

@@ -166,7 +166,7 @@ def _policy(node: Node) -> Policy:
         default_region=_region(top.entries.get("default_region")),
         history_ms=top.duration("history", 30 * _DAY_MS),
         anonymous_retention_ms=top.duration("anonymous_retention", 90 * _DAY_MS),
-        link_wait_ms=top.duration("link_wait", 250),
+        link_wait_ms=top.duration("link_wait", 10_000),
         component_identifiers_max=top.integer("component_identifiers_max", 1000, least=2),
         rules=rules,
         blocked_values=values,

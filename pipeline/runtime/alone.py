@@ -41,8 +41,11 @@ class Alone:
         """Whether messages may be handed over within the batch."""
         return self._reached and not any(task.stopping for task in tasks)
 
-    async def is_coming(self, tasks: Collection[Task]) -> bool:
-        """Look whether it has been reached. Returns whether touches should wait for that."""
+    async def is_coming(self, tasks: Collection[Task], sending: bool) -> bool:
+        """Look whether it has been reached. Returns whether touches should wait for that.
+
+        `sending`: a commit under way sends mail through Kafka. Where that ends nobody can say yet.
+        """
         if self._reached or len(tasks) < self._environment.partitions:
             return False
         now_s = time.monotonic()
@@ -50,6 +53,8 @@ class Alone:
             self._since = now_s
         elif now_s - self._since > DRAIN_S:
             return False
+        if sending:
+            return True
         if self._ends is None:
             with contextlib.suppress(KafkaException):  # The broker may be away: the next look asks again.
                 self._ends = await asyncio.get_running_loop().run_in_executor(

@@ -1,53 +1,56 @@
-"""A bounded cache of decoded nodes that costs one dictionary look-up per hit.
+"""A bounded cache of decoded nodes: the least recently used go first.
 
-Two generations: what is used moves to the young one; when that is full it becomes the old one and the old one
-is dropped. It holds between one and two times `size` of the most recently used entries, without a linked
-list.
+They go between batches only, so a node in use never disappears within one.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from itertools import islice
 from typing import Generic, TypeVar
 
 Node = TypeVar("Node")
 
 
-class Generations(Generic[Node]):
-    """Cache by key. `age` is called between batches only, so a node in use never disappears within one."""
+class Recent(Generic[Node]):
+    """Cache by key. It may grow beyond `size` until `shrink` is called."""
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.young: dict[str, Node] = {}
-        self.old: dict[str, Node] = {}
+        self._nodes: OrderedDict[str, Node] = OrderedDict()
 
     def get(self, key: str) -> Node | None:
         """The node, or None if it is not cached."""
-        node = self.young.get(key)
-        if node is None and (node := self.old.pop(key, None)) is not None:
-            self.young[key] = node
+        nodes = self._nodes
+        node = nodes.get(key)
+        if node is not None:
+            nodes.move_to_end(key)
         return node
 
     def put(self, key: str, node: Node) -> None:
         """Keep a node as the most recently used one."""
-        self.young[key] = node
+        nodes = self._nodes
+        nodes[key] = node
+        nodes.move_to_end(key)
 
     def drop(self, key: str) -> None:
         """Forget a node."""
-        self.young.pop(key, None)
-        self.old.pop(key, None)
+        self._nodes.pop(key, None)
 
     def clear(self) -> None:
         """Forget everything."""
-        self.young, self.old = {}, {}
+        self._nodes = OrderedDict()
 
-    def is_full(self) -> bool:
-        """Whether `age` would drop a generation."""
-        return len(self.young) > self.size
+    def sample(self, count: int) -> list[Node]:
+        """About `count` nodes that stand for all, those used lately and those not."""
+        nodes = self._nodes
+        return list(islice(nodes.values(), 0, None, len(nodes) // count + 1))
 
-    def age(self) -> None:
-        """Drop the least recently used generation if the young one is full."""
-        if self.is_full():
-            self.old, self.young = self.young, {}
+    def shrink(self) -> None:
+        """Forget what was not used for longest, down to `size`."""
+        nodes = self._nodes
+        while len(nodes) > self.size:
+            nodes.popitem(last=False)
 
     def __len__(self) -> int:
-        return len(self.young) + len(self.old)
+        return len(self._nodes)

@@ -16,6 +16,7 @@ from .environment import wall_ms
 from .measures import Measures
 from .opening import Partition
 
+PENDING_MAX: Final = 10_000  # records of a partition that wait; more are written before the interval is over
 TURNS: Final = 8  # partitions begin their intervals one after the other, so that they do not write at once
 
 
@@ -42,7 +43,7 @@ class Flusher:
         self._running: asyncio.Future[None] | None = None
 
     def maybe(self, offsets: dict[str, int]) -> None:
-        """Start a flush if the interval is over. `offsets`: what is committed.
+        """Start a flush if the interval is over, or if much waits. `offsets`: what is committed.
 
         Not to be called while a transaction commits: the changelog position must fit what is pending.
         """
@@ -51,7 +52,8 @@ class Flusher:
             self._running = None
         now_s = time.monotonic()
         store = self._partition.store
-        if self._running is not None or now_s - self._flushed_at < self._interval_s or not store.pending:
+        is_due = now_s - self._flushed_at >= self._interval_s or len(store.pending) > PENDING_MAX
+        if self._running is not None or not is_due or not store.pending:
             return
         self._flushed_at = now_s
         self._running = asyncio.ensure_future(self._begin(offsets))

@@ -53,13 +53,17 @@ class Effects(NamedTuple):
 
 @dataclass(slots=True)
 class Commit:
-    """A batch whose commit is under way. `begun_at`: monotonic clock, s. `mail`: what it sends, by kind."""
+    """A batch whose commit is under way. `begun_at`: monotonic clock, s. `mail`: what it sends, by kind.
+
+    `sends`: some of it leaves through Kafka.
+    """
 
     batch: Batch
     works: Works
     future: asyncio.Future[None]
     begun_at: float
     mail: Counter[str]
+    sends: bool
 
 
 class Void(Exception):
@@ -146,7 +150,7 @@ class Processor:
             self._work_is_there.clear()
             await self._release_stopped()
             tasks = list(self.tasks.values())
-            only_mail = await self._alone.is_coming(tasks)
+            only_mail = await self._alone.is_coming(tasks, self._commit is not None and self._commit.sends)
             waiting = sum(task.waiting(only_mail) for task in tasks)
             interval_s = settings.commit_interval_ms / 1000
             if any(task.waiting(only_mail=True) for task in tasks):
@@ -257,7 +261,7 @@ class Processor:
     ) -> None:
         """Write a batch and commit it on a thread; the next one may be computed meanwhile."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._commit = Commit(batch, works, future, time.monotonic(), effects.kinds)
+        self._commit = Commit(batch, works, future, time.monotonic(), effects.kinds, bool(effects.mail))
         if not (rejections or any(work.changed for work in works.values())):
             future.set_result(None)
             return

@@ -28,7 +28,7 @@ from ..core.node import (
     identifier_key,
     page_key,
 )
-from .cache import Generations
+from .cache import Recent
 from .position import Position
 from .rocks import merged, options
 from .timers import TIMER_KEY, Timers, timer_key
@@ -40,10 +40,12 @@ MEMBERS_KEY: Final = DEFINITION_KEY + b"\x00members"
 POSITION_KEY: Final = b"\x00position"
 _SEEN: Final = struct.Struct(">qq")  # offset in elo.touches, broker time in ms
 
-COMPONENT_BYTES: Final = 6_000  # a decoded component apart from what follows; docs/decisions/0007
-FACET_BYTES: Final = 4_000  # a decoded facet; the fold of several counts as another
-PACKED_BYTES: Final = 1_200  # a packed facet, or what was told about one profile id
+COMPONENT_BYTES: Final = 1_200  # a decoded component apart from what follows; docs/decisions/0007
+FACET_BYTES: Final = 2_000  # a decoded facet; the fold of several counts as another
+PACKED_BYTES: Final = 400  # a packed facet, or what was told about one profile id
+TYPICAL_BYTES: Final = 6_000  # a component, until those that are there have been weighed
 WEIGHED_MAX: Final = 100  # components that stand for all when the cache is fitted to its memory
+WEIGH_EVERY: Final = 16  # batches: memory that was once too much does not come back to the system
 IDENTIFIER_BYTES: Final = 500  # a decoded identifier node with its key
 FLUSH_RECORDS_MAX: Final = 2_000  # records per WriteBatch of a flush: about 3 ms
 WRITE_RECORDS_MAX: Final = 5_000  # records per WriteBatch when the changelog is replayed
@@ -83,10 +85,9 @@ class Store:
         self.db = Rdict(str(path), options(cache))
         self.timers = Timers()
         self._components_bytes = nodes_bytes * 4 // 5
-        self.components: Generations[Component] = Generations(self._components_max(COMPONENT_BYTES))
-        self.identifiers: Generations[IdentifierNode] = Generations(
-            max(1000, nodes_bytes // 5 // IDENTIFIER_BYTES // 2)
-        )
+        self._begun = 0
+        self.components: Recent[Component] = Recent(self._components_max(TYPICAL_BYTES))
+        self.identifiers: Recent[IdentifierNode] = Recent(max(2000, nodes_bytes // 5 // IDENTIFIER_BYTES))
         self.staged: dict[bytes, bytes | None] = {}
         self.pending: dict[bytes, bytes | None] = {}
         self.flushing: dict[bytes, bytes | None] = {}
@@ -228,15 +229,15 @@ class Store:
 
     def begin(self) -> None:
         """Begin a batch. Only here the caches let go: what it changes must stay until it is staged."""
-        if self.components.is_full():
-            found = list(islice(self.components.young.values(), WEIGHED_MAX))
+        self._begun += 1
+        if self._begun % WEIGH_EVERY == 0 and (found := self.components.sample(WEIGHED_MAX)):
             self.components.size = self._components_max(sum(map(_weight, found)) // len(found))
-        self.components.age()
-        self.identifiers.age()
+        self.components.shrink()
+        self.identifiers.shrink()
 
     def _components_max(self, weight: int) -> int:
-        """How many components of `weight` bytes one generation may hold."""
-        return max(100, self._components_bytes // weight // 2)
+        """How many components of `weight` bytes may be kept."""
+        return max(200, self._components_bytes // weight)
 
     def stage(self) -> dict[bytes, bytes | None]:
         """End the batch; what was staged before is applied. Returns its changelog records: last value of each
@@ -246,12 +247,11 @@ class Store:
         for identifier, node in self.changed_identifiers.items():
             records[identifier_key(identifier)] = node.encode()
         for root, component in self.changed_components.items():
-            if component.dirty_pages:
-                for page in component.dirty_pages:
-                    if page:
-                        records[page_key(root, page)] = component.encode_page(page)
-                component.dirty_pages.clear()
+            for page in component.dirty_pages:
+                if page:
+                    records[page_key(root, page)] = component.encode_page(page)
             records[component_key(root)] = component.encode()
+            component.written()
         records.update(self.extra)
         self.staged = {**records, **self.seen}
         self._end_batch()

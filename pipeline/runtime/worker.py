@@ -30,14 +30,14 @@ from .health import Health, check_port, serve
 from .intake import Intake
 from .logs import configure_logs
 from .processor import Processor
-from .startup import check_topics, give_memory_back, make_data_dir, take_worker_id, use_one_arena
+from .startup import bound_memory, check_topics, give_memory_back, make_data_dir, take_worker_id
 from .task import Task
 
 log = structlog.get_logger()
 
 EXIT_CLEAN: Final = 0
 EXIT_FATAL: Final = 3
-BLOCK_CACHE_BYTES: Final = 48 * 1024 * 1024
+BLOCK_CACHE_BYTES: Final = 32 * 1024 * 1024
 SWITCH_INTERVAL_S: Final = (
     0.001  # a thread back from the broker gets the interpreter soon; see docs/architecture.md
 )
@@ -55,7 +55,7 @@ STOP_TIMEOUT_S: Final = 30.0
 def run(settings: Settings) -> int:
     """Run one worker until SIGTERM, SIGINT or a fatal error. Returns the exit code: 0 clean, 3 fatal."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_CLEAN))  # Until Faust installs its own handler.
-    use_one_arena()
+    bound_memory()
     configure_logs(settings)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     policy = load_policy(settings)

@@ -23,14 +23,17 @@ IDENTIFIERS: Final[dict[str, Any]] = {
 SURVIVORSHIP: Final = {"plan": "first", "likes": "union", "shop": "most_frequent"}
 
 
+TIMES: Final = {"anonymous_retention": "90d", "link_wait": "250ms"}
+"""Some answers take longer than this `link_wait`: what is told without them is part of the test."""
+
+
 def policy_of(*, moves: bool = False, **changes: Any) -> Policy:
     """A policy for histories. `moves`: devices go to whoever logged in last."""
     identifiers = {name: dict(rule) for name, rule in IDENTIFIERS.items()}
     if moves:
         identifiers["device_id"]["on_conflict"] = "move"
         identifiers["phone"]["on_conflict"] = "move"
-    document = {"identifiers": identifiers, "traits": SURVIVORSHIP, "anonymous_retention": "90d"}
-    return parse_policy(document | changes)
+    return parse_policy({"identifiers": identifiers, "traits": SURVIVORSHIP} | TIMES | changes)
 
 
 def random_policy(rng: random.Random, **changes: Any) -> Policy:
@@ -49,7 +52,7 @@ def random_policy(rng: random.Random, **changes: Any) -> Policy:
     document: dict[str, Any] = {"identifiers": identifiers, "traits": SURVIVORSHIP}
     if rng.random() < 0.5:
         document["cannot_link"] = {"traits": rng.sample(["city", "shop", "plan", "address"], k=2)}
-    return parse_policy(document | {"anonymous_retention": "90d"} | changes)
+    return parse_policy(document | TIMES | changes)
 
 
 @dataclass(slots=True)

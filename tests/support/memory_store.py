@@ -123,8 +123,8 @@ class MemoryStore:
         for root, component in self.changed_components.items():
             for page in sorted(component.dirty_pages - {0}):
                 records[page_key(root, page)] = component.encode_page(page)
-            component.dirty_pages.clear()
             records[component_key(root)] = component.encode()
+            component.written()
         for key, value in {**records, **self.extra}.items():
             if value is None:
                 self.values.pop(key, None)

@@ -159,7 +159,7 @@ def test_a_partition_at_rest_publishes_at_once() -> None:
 
 def test_a_component_with_an_open_claim_does_not_keep_its_partition_busy() -> None:
     """It is neither due nor to be published before the answer, or `link_wait`: the worker may sleep."""
-    cluster = cluster_of(QUIET, size=16)
+    cluster = cluster_of(QUIET, size=16, link_wait="250ms")
     owner = next(one for one in cluster.partitions if one._is_local("u:1"))
     seen(cluster, "u:1")
     seen(cluster, "u:1 a:1")

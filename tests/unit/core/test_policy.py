@@ -21,7 +21,7 @@ def test_what_is_not_written_has_the_documented_default() -> None:
     )  # fmt: skip
     assert (policy.version, policy.default_region, policy.component_identifiers_max) == (1, "BR", 1000)
     assert (policy.history_ms, policy.anonymous_retention_ms, policy.link_wait_ms) == (
-        30 * 86_400_000, 90 * 86_400_000, 250,
+        30 * 86_400_000, 90 * 86_400_000, 10_000,
     )  # fmt: skip
     assert (policy.blocked_values, policy.blocked_patterns, policy.traits) == (frozenset(), (), {})
     assert (rule.within_ms, rule.unique, policy.apart_traits, policy.namespaces) == (None, None, (), {})

@@ -1,4 +1,4 @@
-"""The cache of decoded nodes: two generations, never more than twice its size, recent ones stay."""
+"""The cache of decoded nodes: never more than its size, and what was used last stays."""
 
 from __future__ import annotations
 
@@ -6,35 +6,31 @@ import random
 
 import pytest
 
-from pipeline.runtime.cache import Generations
+from pipeline.runtime.cache import Recent
 
 
-def test_what_was_used_since_the_last_ageing_survives_the_next_one() -> None:
-    cache: Generations[int] = Generations(2)
+def test_what_was_not_used_for_longest_goes_first() -> None:
+    cache: Recent[int] = Recent(2)
     for at in range(3):
         cache.put(f"n{at}", at)
-    cache.age()
-    assert cache.get("n1") == 1
-    for at in range(3, 6):
+    assert cache.get("n0") == 0
+    cache.shrink()
+    assert [cache.get(f"n{at}") for at in range(3)] == [0, None, 2]
+
+
+def test_nothing_goes_before_it_is_told_to_shrink() -> None:
+    cache: Recent[int] = Recent(2)
+    for at in range(9):
         cache.put(f"n{at}", at)
-    cache.age()
-    assert [cache.get(f"n{at}") for at in range(6)] == [None, 1, None, 3, 4, 5]
+    assert len(cache) == 9
+    cache.shrink()
+    assert [cache.get(f"n{at}") for at in (6, 7, 8)] == [None, 7, 8]
 
 
-def test_a_young_generation_that_is_not_full_is_not_aged() -> None:
-    cache: Generations[int] = Generations(2)
-    cache.put("a", 1)
-    for _ in range(5):
-        cache.age()
-    assert cache.get("a") == 1
-
-
-def test_a_dropped_node_is_gone_from_both_generations() -> None:
-    cache: Generations[int] = Generations(1)
+def test_a_dropped_node_is_gone() -> None:
+    cache: Recent[int] = Recent(2)
     cache.put("a", 1)
     cache.put("b", 2)
-    cache.age()
-    cache.put("a", 3)
     cache.drop("a")
     cache.drop("never there")
     assert (cache.get("a"), cache.get("b"), len(cache)) == (None, 2, 1)
@@ -42,22 +38,33 @@ def test_a_dropped_node_is_gone_from_both_generations() -> None:
     assert (cache.get("b"), len(cache)) == (None, 0)
 
 
+@pytest.mark.parametrize(("count", "found"), [(1, [0]), (4, [0, 3, 6, 9]), (99, [*range(10)])])
+def test_a_sample_is_taken_from_everywhere(count: int, found: list[int]) -> None:
+    cache: Recent[int] = Recent(2)
+    for at in range(10):
+        cache.put(f"n{at}", at)
+    assert cache.sample(count) == found
+
+
 @pytest.mark.parametrize("seed", range(20))
-def test_it_never_tells_an_old_value_and_never_grows_beyond_its_bound(seed: int) -> None:
-    rng, cache, truth = random.Random(seed), Generations[int](5), dict[str, int]()
+def test_it_does_what_a_list_in_the_order_of_use_does(seed: int) -> None:
+    rng, cache, truth = random.Random(seed), Recent[int](5), dict[str, int]()
     for step in range(300):
         key = f"n{rng.randrange(20)}"
-        kind = rng.choice(["put", "get", "drop", "age"])
+        kind = rng.choice(["put", "get", "drop", "shrink"])
         if kind == "put":
             cache.put(key, step)
+            truth.pop(key, None)
             truth[key] = step
         elif kind == "drop":
             cache.drop(key)
             truth.pop(key, None)
         elif kind == "get":
-            assert cache.get(key) in (None, truth.get(key))
+            assert cache.get(key) == truth.get(key)
+            if key in truth:
+                truth[key] = truth.pop(key)
         else:
-            cache.age()
-            assert len(cache) <= 2 * 20
-        if len(cache.young) <= cache.size:
-            assert len(cache) <= 20 + cache.size + 1
+            cache.shrink()
+            for old in list(truth)[: max(0, len(truth) - 5)]:
+                del truth[old]
+        assert len(cache) == len(truth)
