@@ -52,11 +52,6 @@ class Outputs:
             segments = catalogue.segments.values()
             catalogue = Catalogue(segment.definition for segment in segments if segment.id not in pending)
         self.deciding = catalogue
-        self.windowed = tuple(segment for segment in catalogue.segments.values() if segment.timed)
-        self.entered_by_type = {
-            kind: tuple({segment.id: segment for segment in (*catalogue.inside_when_empty, *asking)}.values())
-            for kind, asking in catalogue.by_identifier_type.items()
-        }
 
     def hold(self, component: Component, now_ms: int) -> None:
         """Put outputs off until the claims that are about to be made are answered.
@@ -92,7 +87,7 @@ class Outputs:
         component.window_due = NEVER
         event_id, occurred_ms = component.trigger
         for profile in profiles:
-            self.decide(component, profile, self.deciding.segments.values(), at_ms,
+            self.decide(component, profile, self._concerned(profile), at_ms,
                         Cause.MERGE if merged else Cause.EVENT, occurred_ms, event_id, now_ms)  # fmt: skip
         self.elapse(component, now_ms)
         self.changed(component, now_ms)
@@ -140,8 +135,13 @@ class Outputs:
             due_ms = component.window_due
             component.window_due = NEVER
             for profile in self.profiles(component):
-                self.decide(component, profile, self.windowed, due_ms, Cause.TIMER, due_ms, "", now_ms)
+                timed = [segment for segment in self._concerned(profile) if segment.timed]
+                self.decide(component, profile, timed, due_ms, Cause.TIMER, due_ms, "", now_ms)
             self.changed(component, now_ms)
+
+    def _concerned(self, profile: Profile) -> list[CompiledSegment]:
+        assert profile.entry is not None
+        return self.deciding.concerned(profile.fold, profile.types, profile.entry.memberships)
 
     def changed(self, component: Component, now_ms: int) -> None:
         """Note that the profiles of a component are to be published."""
@@ -271,7 +271,7 @@ class Outputs:
         """The profile of a component that has just got its first touch and its only identifier."""
         profile = self._profile(component, [via], {via: facet})
         component.profiles, component.stale, component.unsettled = [profile], False, False
-        segments = self.entered_by_type.get(via.partition(":")[0], self.deciding.inside_when_empty)
+        segments = self.deciding.inside_with(profile.types)
         if segments:
             event_id, occurred_ms = component.trigger
             self.decide(component, profile, segments, now_ms, Cause.EVENT, occurred_ms, event_id, now_ms)

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from pipeline.core.facet import Facet
+from pipeline.core.facet import NEVER, Facet
 from pipeline.core.segments.catalogue import Catalogue
 from pipeline.core.segments.leaf import LeafState, add_instant, combine_states
 from pipeline.core.segments.parse import definition_from_json
@@ -104,27 +104,77 @@ def test_an_input_can_change_only_the_segments_that_the_indexes_name(seed: int) 
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_a_new_profile_enters_by_its_inputs_or_was_inside_when_empty(seed: int) -> None:
+def test_a_new_profile_enters_by_its_inputs_or_was_inside_with_its_types_alone(seed: int) -> None:
     rng = random.Random(seed)
     definitions = [random_definition(rng, number) for number in range(30)]
     catalogue = Catalogue(map(definition_from_json, definitions))
     person = random_person(rng, 1)
     (event,) = person.history.values()
     reached = [
-        *catalogue.inside_when_empty,
+        *catalogue.inside_with(person.identifier_types),
         *catalogue.by_event.get(event["type"], ()),
         *(segment for name in person.traits for segment in catalogue.by_trait.get(name, ())),
         *(segment for purpose in person.consent for segment in catalogue.by_consent.get(purpose, ())),
-        *(
-            segment
-            for kind in person.identifier_types
-            for segment in catalogue.by_identifier_type.get(kind, ())
-        ),
     ]
     ids = {segment.id for segment in reached}
     for definition in definitions:
         if is_inside(definition, person, event["occurred_at"], {one["id"]: one for one in definitions}):
             assert definition["id"] in ids, definition
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_segment_that_does_not_concern_a_profile_is_left_alone_by_it_for_ever(seed: int) -> None:
+    rng = random.Random(seed)
+    definitions = [random_definition(rng, number) for number in range(30)]
+    catalogue = Catalogue(map(definition_from_json, definitions))
+    left = 0
+    for events in (0, 1, 3):
+        person = random_person(rng, events)
+        facet = folded(catalogue, person)
+        member = rng.choice(definitions)["id"]
+        memberships = {member: [True, 1, 1, 1], "gone": [True, 1, 1, 1], "segment-0": [False, 2, 1, 1]}
+        found = catalogue.concerned(facet, person.identifier_types, memberships)
+        names = [segment.id for segment in found]
+        assert names == sorted(set(names))
+        assert member in names
+        for name, segment in catalogue.segments.items():
+            if name not in names:
+                left += 1
+                for now_ms in (START_MS, START_MS + 40 * HOUR_MS):
+                    answer = segment.evaluate(facet, person.identifier_types, now_ms)
+                    assert answer == (False, NEVER), segment.definition
+    assert left
+
+
+def test_a_thousand_segments_on_other_things_concern_nobody_who_is_concerned_by_five() -> None:
+    five = [
+        {"trait": "city", "is": "Madrid"},
+        {"event": "product_viewed", "where": {"category": "hats"}, "within": "2h"},
+        {"all": [{"has": "email"}, {"none": [{"event": "order_completed", "within": "5h"}]}]},
+        {"event": "page_viewed", "at_least": 2},
+        {"event": "order_completed", "within": "5h", "sum": "price", "gte": 1},
+    ]
+    others = [
+        {"all": [{"has": "email"}, {"trait": f"trait-{at}", "is": 1}, {"consent": "marketing"}]}
+        if at % 2
+        else {"event": "product_viewed", "where": {"category": f"other {at}"}, "sum": "price", "gt": at}
+        for at in range(995)
+    ]
+    wheres = enumerate([*five, *others])
+    definitions = [definition_from_json({"id": f"s{at}", "where": where}) for at, where in wheres]
+    few, many = Catalogue(definitions[:5]), Catalogue(definitions)
+    for seed in range(20):
+        rng = random.Random(seed)
+        person = random_person(rng, 6)
+        person = Person(list(person.history.values()), person.traits, {}, person.identifier_types)
+        facet = folded(many, person)
+        assert [one.id for one in many.concerned(facet, person.identifier_types, {})] == [
+            one.id for one in few.concerned(facet, person.identifier_types, {})
+        ]
+        for event in person.history.values():
+            finders = (catalogue.finders.get(event["type"]) for catalogue in (few, many))
+            leaves = [finder.find(event["properties"]) if finder else [] for finder in finders]
+            assert [leaf.key for leaf in leaves[0]] == [leaf.key for leaf in leaves[1]]
 
 
 @pytest.mark.parametrize("seed", range(30))

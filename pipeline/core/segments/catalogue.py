@@ -20,7 +20,6 @@ from .definition import (
     Condition,
     ConsentGiven,
     Definition,
-    HasIdentifier,
     Operator,
     PropertyTests,
     TraitDate,
@@ -33,6 +32,9 @@ from .references import References
 from .signed import Evaluate
 
 DECIDING_EVENTS_MAX: Final = 20
+TYPE_SETS_MAX: Final = 1_000  # sets of identifier types for which it is kept who is inside with nothing else
+EMPTY: Final = Facet()
+"""A profile of which nothing is known. Never changed."""
 _INSIDE: Final = (True, NEVER)
 _OUTSIDE: Final = (False, NEVER)
 Value = TypeVar("Value")
@@ -177,22 +179,20 @@ class Catalogue:
 
     `by_event[type]`: segments that any event of the type can affect; narrower, for an event whose leaves are
     known: `by_counter[type]` (those that count the type without `where` and window) and `asking(key)`.
-    `by_trait`, `by_consent` (a segment's own purpose among them), `by_identifier_type`: as the name says.
-    `inside_when_empty`: segments that a profile is in before anything is known of it; evaluate them once for
-    each new profile, no index leads there. `leaves_by_event` and `finders`: the types that need leaf state.
+    `by_trait`, `by_consent` (a segment's own purpose among them): as the name says. `leaves_by_event` and
+    `finders`: the types that need leaf state.
     `capacities`: leaf key → capacity, for folding.
     """
 
     __slots__ = (
+        "_inside_with",
         "by_consent",
         "by_counter",
         "by_event",
-        "by_identifier_type",
         "by_leaf",
         "by_trait",
         "capacities",
         "finders",
-        "inside_when_empty",
         "leaves",
         "leaves_by_event",
         "segments",
@@ -224,13 +224,7 @@ class Catalogue:
             lambda segment: (one.trait for one in segment.atoms if isinstance(one, TraitTests | TraitDate))
         )
         self.by_consent = self._index(_purposes)
-        self.by_identifier_type = self._index(
-            lambda segment: (one.identifier_type for one in segment.atoms if isinstance(one, HasIdentifier))
-        )
-        empty = Facet()
-        self.inside_when_empty: tuple[CompiledSegment, ...] = tuple(
-            segment for segment in compiled.values() if segment.evaluate(empty, (), 1)[0]
-        )
+        self._inside_with: dict[frozenset[str], tuple[CompiledSegment, ...]] = {}
 
     def asking(self, key: str) -> tuple[CompiledSegment, ...]:
         """Segments that ask about a leaf. The key of a valued one may have a number behind it."""
@@ -238,6 +232,44 @@ class Catalogue:
         if found is None:
             found = self.by_leaf.get(key.partition(VALUE)[0], ())
         return found
+
+    def concerned(
+        self, fold: Facet, identifier_types: Collection[str], memberships: Mapping[str, list[Any]]
+    ) -> list[CompiledSegment]:
+        """Segments, sorted by id, that a profile may be inside of, or of which it was told that it is.
+
+        Every other one finds nothing of what it asks about, so its answer is that for a profile of which only
+        the identifier types are known: no, for ever. `memberships`: segment id → whether inside, and more.
+        """
+        found = {segment.id: segment for segment in self.inside_with(identifier_types)}
+        for keys, index in (
+            (fold.leaves, self.by_leaf),
+            (fold.counters, self.by_counter),
+            (fold.traits, self.by_trait),
+            (fold.consent, self.by_consent),
+        ):
+            for key in keys:
+                for segment in index.get(key, ()):
+                    found[segment.id] = segment
+        for name, membership in memberships.items():
+            if membership[0] and name in self.segments:
+                found[name] = self.segments[name]
+        return [found[name] for name in sorted(found)]
+
+    def inside_with(self, identifier_types: Collection[str]) -> tuple[CompiledSegment, ...]:
+        """Segments that a profile is in of which nothing is known but which identifier types it has.
+
+        Evaluate them once for each new profile: no index of what was seen leads to them.
+        """
+        key = frozenset(identifier_types)
+        known = self._inside_with.get(key)
+        if known is None:
+            if len(self._inside_with) >= TYPE_SETS_MAX:
+                self._inside_with.clear()
+            segments = self.segments.values()
+            known = tuple(one for one in segments if one.evaluate(EMPTY, key, 1)[0])
+            self._inside_with[key] = known
+        return known
 
     def _index(
         self, keys_of: Callable[[CompiledSegment], Iterable[str]]
