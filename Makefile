@@ -70,7 +70,7 @@ soak: $(STAMP) ## Hours of load with faults; SOAK_SECONDS=120 for a short form
 	$(call say,Soak ($(or $(SOAK_SECONDS),default) seconds))
 	@$(PYTEST) tests/faults -m soak -s $(ARGS)
 
-docs: $(STAMP) ## Print the tables of settings and metrics into their pages anew
+docs: $(STAMP) ## Print the tables of the reference pages and the schema of definitions anew
 	@$(BIN)/python -m tests.support.doc_tables
 
 wheel: $(STAMP) ## Build the wheel into build/dist

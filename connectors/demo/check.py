@@ -144,7 +144,7 @@ def _counters(pairs: Iterable[tuple[Group, Mapping[str, Any]]]) -> list[str]:
 
 
 def _words(groups: Iterable[Group]) -> int:
-    return sum(len(group.traits) + len(group.consent) for group in groups)
+    return sum(len(group.traits) + len(group.words) for group in groups)
 
 
 def _told(profiles: Iterable[Mapping[str, Any]]) -> int:
@@ -153,9 +153,12 @@ def _told(profiles: Iterable[Mapping[str, Any]]) -> int:
 
 def _traits(group: Group, profile: Mapping[str, Any]) -> list[str]:
     lines = []
-    traits, consent = ("trait", group.traits), ("consent", group.consent)
-    for (what, dated), told in ((traits, profile["traits"]), (consent, profile["consent"])):
-        expected = {name: value for name, (_, value) in dated.items()}
+    traits = {name: value for name, (_, value) in group.traits.items()}
+    consent = {purpose: group.granted(purpose) for purpose in group.words}
+    for what, expected, told in (
+        ("trait", traits, profile["traits"]),
+        ("consent", consent, profile["consent"]),
+    ):
         for name in sorted(set(expected) | set(told)):
             if expected.get(name) != told.get(name):
                 lines.append(f"profile {profile['profile_id']} ({_named(group.identifiers)}): {what} {name} "

@@ -18,7 +18,8 @@ from .behaviour import DAY_MS, MINUTE_MS
 class Group:
     """One expected profile: the identifiers linked so far and what was seen through them.
 
-    `events`: (event time, type, category). `traits` and `consent`: name → (event time, value), the newest.
+    `events`: (event time, type, category). `traits`: name → (event time, value), the newest. `words`:
+    purpose → (event time, yes, by which identifier). `together`: those of one touchpoint → the first time.
     `people` are the simulator's person numbers; more than one would be a mistake of the simulator.
     """
 
@@ -26,7 +27,8 @@ class Group:
     people: set[int]
     events: list[tuple[int, str, str]] = field(default_factory=list)
     traits: dict[str, tuple[int, Any]] = field(default_factory=dict)
-    consent: dict[str, tuple[int, bool]] = field(default_factory=dict)
+    words: dict[str, set[tuple[int, bool, str]]] = field(default_factory=dict)
+    together: dict[frozenset[str], int] = field(default_factory=dict)
 
     def counters(self) -> dict[str, int]:
         """Events of each type, ever."""
@@ -45,8 +47,23 @@ class Group:
         return self.traits[name][1] if name in self.traits else None
 
     def granted(self, purpose: str) -> bool:
-        """Whether the newest word on the purpose is yes; silence is no."""
-        return purpose in self.consent and self.consent[purpose][1]
+        """Whether nobody's no stands: one is taken back by a later yes of whom it was linked with by then."""
+        words = self.words.get(purpose, set())
+        grants = [(at_ms, one) for at_ms, yes, one in words if yes]
+        return bool(grants) and all(
+            any(later > at_ms and who in self._linked(one, later) for later, one in grants)
+            for at_ms, yes, who in words
+            if not yes
+        )
+
+    def _linked(self, identifier: str, at_ms: int) -> set[str]:
+        """The identifiers that were known by then to belong to the same person."""
+        found, grown = {identifier}, True
+        while grown:
+            near = [one for one, first_ms in self.together.items() if first_ms <= at_ms and one & found]
+            grown = any(not one <= found for one in near)
+            found = found.union(*near)
+        return found
 
     def has(self, kind: str) -> bool:
         """Whether an identifier of the type is known."""
@@ -58,7 +75,10 @@ class Group:
         self.people |= other.people
         self.events += other.events
         keep_newest(self.traits, other.traits)
-        keep_newest(self.consent, other.consent)
+        for purpose, words in other.words.items():
+            self.words.setdefault(purpose, set()).update(words)
+        for seen, first_ms in other.together.items():
+            self.together[seen] = min(first_ms, self.together.get(seen, first_ms))
 
 
 def keep_newest(mine: dict[str, tuple[int, Any]], theirs: Mapping[str, tuple[int, Any]]) -> None:
@@ -156,10 +176,15 @@ class Truth:
     ) -> Group:
         """Take in one accepted touchpoint, once. `identifiers`: `type:canonical`, those that it links."""
         self.accepted += 1
-        group = self._link(list(identifiers), person)
+        names = list(identifiers)
+        group = self._link(names, person)
         group.events.append((occurred_ms, event_type, category))
         keep_newest(group.traits, {name: (occurred_ms, value) for name, value in (traits or {}).items()})
-        keep_newest(group.consent, {purpose: (occurred_ms, yes) for purpose, yes in (consent or {}).items()})
+        for purpose, yes in (consent or {}).items():
+            group.words.setdefault(purpose, set()).add((occurred_ms, yes, names[0]))
+        if len(names) > 1:
+            seen = frozenset(names)
+            group.together[seen] = min(occurred_ms, group.together.get(seen, occurred_ms))
         return group
 
     def reject(self, reason: str) -> None:

@@ -50,6 +50,15 @@ def read_stored(settings: Settings) -> dict[str, Stored]:
     return found
 
 
+def in_force(stored: Mapping[str, Stored]) -> dict[str, Definition]:
+    """Segment id → the definition that is applied, those of another version of Elo left out."""
+    return {
+        name: definition_from_json(one.document)
+        for name, one in stored.items()
+        if not one.deleted and one.content_hash is not None
+    }
+
+
 def send(settings: Settings, records: Iterable[tuple[str, Definition | None]]) -> None:
     """Publish definitions, None for a deletion, and wait until the broker has them."""
     topic = settings.topics().definitions

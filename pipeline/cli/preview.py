@@ -12,23 +12,22 @@ if TYPE_CHECKING:
     from ..core.segments.definition import Definition
     from ..core.segments.preview import Group
     from ..settings import Settings
+    from .definitions import Stored
 
 
-def preview_definitions(settings: Settings, definitions: dict[str, Definition], *, json_output: bool) -> None:
+def preview_definitions(
+    settings: Settings, definitions: dict[str, Definition], stored: dict[str, Stored], *, json_output: bool
+) -> None:
     """Print who would be inside, enter and leave, for each definition."""
     from ..core.instant import format_instant
-    from ..core.segments.parse import definition_from_json
     from ..runtime.preview import preview
     from ..runtime.published import policy_in_force
-    from .definitions import read_stored
+    from .definitions import in_force
 
-    stored = read_stored(settings)
-    applied = {}
     for name, one in stored.items():
         if one.deleted and name in definitions:
             fail(f"segment {name} was deleted and ids are never reused, give it another id")
-        if not one.deleted and one.content_hash is not None:
-            applied[name] = definition_from_json(one.document)
+    applied = in_force(stored)
     now_ms = time.time_ns() // 1_000_000
     result = preview(
         settings, policy_in_force(settings).policy, definitions.values(), applied.values(), now_ms

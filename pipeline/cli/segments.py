@@ -24,19 +24,27 @@ Files = Annotated[list[str], typer.Argument(metavar="FILE…", help="definitions
 @command(app, "apply")
 def apply(common: Common, files: Files, json_output: Json = False) -> None:
     """Check all files, then publish the definitions that are new or changed; none when one is bad."""
+    from ..core.segments.words import approximations
     from .definitions import read_stored, send
 
     settings = common.settings()
-    definitions = _read_files(settings, files)
+    found = _read_files(settings, files)
+    definitions = {name: definition for name, (_, definition) in found.items()}
     stored = read_stored(settings)
     for name in definitions:
         if name in stored and stored[name].deleted:
             fail(f"segment {name} was deleted and ids are never reused, give it another id")
+    _check_references(found, stored)
     outcome = {name: _outcome(definition, stored.get(name)) for name, definition in definitions.items()}
     changed = [definition for definition, change in outcome.values() if change != "unchanged"]
     send(settings, [(definition.id, definition) for definition in changed])
     entries = [
-        {"id": name, "version": definition.version, "change": change}
+        {
+            "id": name,
+            "version": definition.version,
+            "change": change,
+            "notes": list(approximations(definition)),
+        }
         for name, (definition, change) in outcome.items()
     ]
     if json_output:
@@ -44,15 +52,21 @@ def apply(common: Common, files: Files, json_output: Json = False) -> None:
         return
     for entry in entries:
         say(f"{entry['id']}: {entry['change']}, version {entry['version']}")
+        for note in entry["notes"]:
+            say(f"  note: {note}")
 
 
 @command(app, "preview")
 def preview(common: Common, files: Files, json_output: Json = False) -> None:
     """Show who would be inside, enter and leave if these definitions were applied now. Nothing is applied."""
+    from .definitions import read_stored
     from .preview import preview_definitions
 
     settings = common.settings()
-    preview_definitions(settings, _read_files(settings, files), json_output=json_output)
+    found, stored = _read_files(settings, files), read_stored(settings)
+    _check_references(found, stored)
+    definitions = {name: definition for name, (_, definition) in found.items()}
+    preview_definitions(settings, definitions, stored, json_output=json_output)
 
 
 @command(app, "list")
@@ -85,7 +99,8 @@ def delete(
     json_output: Json = False,
 ) -> None:
     """Delete segments by id: their members exit. An id is never used again."""
-    from .definitions import read_stored, send
+    from ..core.segments.references import users_of
+    from .definitions import in_force, read_stored, send
 
     settings = common.settings()
     stored = read_stored(settings)
@@ -93,6 +108,8 @@ def delete(
     for name in wanted:
         if name not in stored or stored[name].deleted:
             fail(f"there is no segment {name}, nothing was deleted: `elo segments list` shows all")
+    if users := sorted(users_of(wanted, in_force(stored)) - set(wanted)):
+        fail(f"segment {users[0]} uses what you delete, nothing was deleted: change it first, or delete both")
     send(settings, [(name, None) for name in wanted])
     if json_output:
         say_json({"deleted": wanted})
@@ -101,8 +118,8 @@ def delete(
         say(f"{name}: deleted")
 
 
-def _read_files(settings: Settings, files: list[str]) -> dict[str, Definition]:
-    """Segment id → definition, in the order of the files. Ends the command at the first fault."""
+def _read_files(settings: Settings, files: list[str]) -> dict[str, tuple[str, Definition]]:
+    """Segment id → (file, definition), in the order of the files. Ends the command at the first fault."""
     from ..core.segments.document import DefinitionError
     from ..core.segments.parse import parse_definitions
     from ..settings import load_policy
@@ -125,7 +142,22 @@ def _read_files(settings: Settings, files: list[str]) -> dict[str, Definition]:
                     "nothing was applied"
                 )
             found[definition.id] = file, definition
-    return {name: definition for name, (_, definition) in found.items()}
+    return found
+
+
+def _check_references(found: dict[str, tuple[str, Definition]], stored: dict[str, Stored]) -> None:
+    """End the command if a segment inside another one is unknown, or leads back to itself."""
+    from ..core.segments.document import DefinitionError
+    from ..core.segments.references import check_references
+    from .definitions import in_force
+
+    applied = in_force(stored)
+    for name, (file, definition) in found.items():
+        try:  # One after the other, so that the message names the file.
+            others = [one for _, one in found.values() if one.id != name]
+            check_references({**applied, **{one.id: one for one in others}}, [definition])
+        except DefinitionError as error:
+            _refuse(file, error)
 
 
 def _refuse(file: str, error: DefinitionError) -> NoReturn:

@@ -24,12 +24,14 @@ def why_segment(settings: Settings, subject: str, segment_id: str, *, json_outpu
     from .person import find_person, open_lookup
 
     policy, lookup = open_lookup(settings)
-    definition = _definition(settings, segment_id)
+    definitions = _definitions(settings, segment_id)
+    definition = definitions[segment_id]
     found, identifier = find_person(lookup, policy, subject)
     profile = found.profile_of(identifier)
     if profile is None:
         fail(f"{identifier} belongs to nobody: it was only seen beside others, see `elo why {identifier}`")
-    answer = explain_segment(definition, profile.fold, profile.identifiers, time.time_ns() // 1_000_000)
+    now_ms = time.time_ns() // 1_000_000
+    answer = explain_segment(definition, profile.fold, profile.identifiers, now_ms, definitions)
     told = _told(profile, segment_id)
     if json_output:
         since = None if told is None else {**told, "since": format_instant(told["since"])}
@@ -40,18 +42,19 @@ def why_segment(settings: Settings, subject: str, segment_id: str, *, json_outpu
         say(line)
 
 
-def _definition(settings: Settings, segment_id: str) -> Definition:
-    from ..core.segments.parse import definition_from_json
-    from .definitions import read_stored
+def _definitions(settings: Settings, segment_id: str) -> dict[str, Definition]:
+    """All definitions in force, that of the segment among them."""
+    from .definitions import in_force, read_stored
 
-    stored = read_stored(settings).get(segment_id)
+    everything = read_stored(settings)
+    stored = everything.get(segment_id)
     if stored is None:
         fail(f"there is no segment {segment_id}, `elo segments list` shows all")
     if stored.deleted:
         fail(f"segment {segment_id} was deleted, nobody is inside")
     if stored.content_hash is None:
         fail(f"segment {segment_id} is written in a form that this version does not know, run a newer elo")
-    return definition_from_json(stored.document)
+    return in_force(everything)
 
 
 def _told(profile: Profile, segment_id: str) -> dict[str, Any] | None:
@@ -87,7 +90,7 @@ def _lines(profile: Profile, answer: WhySegment, told: dict[str, Any] | None) ->
 
 def _tree(node: Explained, depth: int) -> Iterator[str]:
     from ..core.instant import format_instant
-    from ..core.segments.explain import describe
+    from ..core.segments.words import describe
 
     indent = "  " * depth
     until = format_instant(node.changes_ms)
@@ -111,6 +114,15 @@ def _found(node: Explained) -> str:
         more = " or more" if found["or_more"] else ""
         last = f", last {found['last_at']}" if found["last_at"] and not node.events else ""
         return f"found {found['count']}{more}{last}"
+    if "aggregate" in found:
+        number = "nothing" if found["aggregate"] is None else found["aggregate"]
+        return f"found {number} of {found['of']}"
+    if "steps" in found:
+        return (
+            f"found the last {found['steps']} of {found['of']} steps" if found["steps"] else "found no step"
+        )
+    if "known" in found:
+        return "" if found["known"] else "there is no such segment, or it leads back to itself"
     if "granted" in found:
         if found["granted"] is None:
             return "never asked"

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import orjson
 
+from .consent import disagrees, holds_refusal, settle_consent
 from .decisions import DECISION_TYPE, Action, decision_in, has_room, is_undone, united_rows
 from .facet import PAIR, Facet
 from .identity import kind_of, within_limits
@@ -68,7 +69,10 @@ class Absorber:
             self._fold_touch(facet, touch, traits, leaves)
         if profile is not None:
             if profile.fold is not facet:
+                open_again = touch.consent and disagrees(profile.fold.consent, touch.consent)
                 self._fold_touch(profile.fold, touch, traits, leaves)
+                if open_again:
+                    settle_consent(component, profile.identifiers, profile.fold)
         elif component.entries or component.claims or len(component.identifiers) > 1:
             component.stale = True
             outputs.settle(component, now_ms)
@@ -118,7 +122,7 @@ class Absorber:
         outputs, catalogue = self.outputs, self.outputs.deciding
         told = len(outputs.outbox.changes)
         for key, _, _ in fill.leaves:
-            outputs.decide(component, profile, catalogue.by_leaf.get(key, ()), now_ms, Cause.BACKFILL,
+            outputs.decide(component, profile, catalogue.asking(key), now_ms, Cause.BACKFILL,
                            fill.occurred_at, fill.event_id, now_ms)  # fmt: skip
         if len(outputs.outbox.changes) > told:
             outputs.changed(component, now_ms)
@@ -149,7 +153,7 @@ class Absorber:
             for purpose in touch.consent:
                 outputs.decide(component, profile, catalogue.by_consent.get(purpose, ()), now_ms,
                                Cause.CONSENT, at_ms, event_id, now_ms)  # fmt: skip
-        groups = [group for key, _ in leaves if (group := catalogue.by_leaf.get(key)) is not None]
+        groups = [asking for key, _ in leaves if (asking := catalogue.asking(key))]
         if (counting := catalogue.by_counter.get(touch.type)) is not None:
             groups.append(counting)
         groups.extend(group for name in traits if (group := catalogue.by_trait.get(name)) is not None)
@@ -184,6 +188,8 @@ class Absorber:
                 component, facet.links[other], via, other, at_ms
             ):
                 component.stale = True
+            elif at_ms == facet.links[other][0] and holds_refusal(component):
+                component.stale = True
         for other in strong:  # Now all of them are claimed, or refused because the component is full.
             for weaker in others[others.index(other) + 1 :]:
                 if refused and (other in refused or weaker in refused):
@@ -194,6 +200,8 @@ class Absorber:
                 elif (component.refused or timed or component.decisions) and self._reorders(
                     component, facet.links[key], other, weaker, at_ms
                 ):
+                    component.stale = True
+                elif at_ms == facet.links[key][0] and holds_refusal(component):
                     component.stale = True
 
     def _reorders(

@@ -6,7 +6,7 @@ comes first. It must not know what an identity rule or a segment is; it keeps wh
 Shapes, all of them plain lists so that they pack without copying:
     trait cell   [surviving value, ...]   what follows belongs to the survivorship rule
     consent      [granted, event time]
-    leaf state   [count ever, newest instants ascending, their event ids]
+    leaf state   [count ever, newest instants ascending, their event ids, ...]   segments/leaf.py
     link         [first seen, last seen, touches, first event id, last event id]
 """
 
@@ -18,7 +18,7 @@ from typing import Any, Final
 import orjson
 
 from .policy import Survivorship
-from .segments.leaf import add_instant, combine_states
+from .segments.leaf import VALUE, add_instant, add_value, combine_states
 
 NEVER: Final = (1 << 63) - 1
 """An instant that does not come, in milliseconds since the epoch."""
@@ -80,24 +80,32 @@ class Facet:
             self.last_seen = at_ms
 
     def see_leaf(self, key: str, capacity: int, at_ms: int, event_id: str) -> None:
-        """Remember an instant at which the leaf's condition held."""
+        """Remember an instant at which the leaf's condition held. A valued leaf's key brings a number."""
         state = self.leaves.get(key)
-        if state is None:
-            self.leaves[key] = [1, [at_ms], [event_id]]
-        else:
+        if state is not None:
             add_instant(state, at_ms, event_id, capacity)
+        elif VALUE in key:  # No state has such a key: this is asked once for each new leaf, or number.
+            key, _, number = key.partition(VALUE)
+            self.leaves[key] = add_value(self.leaves.get(key), at_ms, event_id, number, capacity)
+        else:
+            self.leaves[key] = [1, [at_ms], [event_id]]
 
     def see_again(self, key: str, capacity: int, at_ms: int, event_id: str) -> None:
         """Remember and count an instant, unless it is kept from a time when the leaf was asked for before."""
-        state = self.leaves.get(key)
-        if state is None or event_id not in state[2]:
+        name, _, number = key.partition(VALUE)
+        state = self.leaves.get(name)
+        if state is None or (f"{number} {event_id}" if number else event_id) not in state[2]:
             self.see_leaf(key, capacity, at_ms, event_id)
 
     def see_older(self, key: str, capacity: int, at_ms: int, event_id: str) -> None:
         """Remember an instant that was counted before, because more of them are kept now."""
-        state = self.leaves.setdefault(key, [0, [], []])
-        if event_id not in state[2]:
-            add_instant(state, at_ms, event_id, capacity)
+        name, _, number = key.partition(VALUE)
+        state = self.leaves.get(name)
+        if state is None:
+            state = self.leaves[name] = [0, [], [], "0", int(number), int(number)] if number else [0, [], []]
+        kept = f"{number} {event_id}" if number else event_id
+        if kept not in state[2]:
+            add_instant(state, at_ms, kept, capacity)
             state[0] -= 1
 
     def see_consent(self, consent: dict[str, bool], at_ms: int) -> None:
@@ -144,7 +152,7 @@ class Facet:
         for key, state in other.leaves.items():
             mine = self.leaves.get(key)
             if mine is None:
-                self.leaves[key] = [state[0], list(state[1]), list(state[2])]
+                self.leaves[key] = [state[0], list(state[1]), list(state[2]), *state[3:]]
             else:  # A leaf that no segment here asks about yet keeps everything.
                 capacity = capacities.get(key) or len(mine[1]) + len(state[1])
                 self.leaves[key] = combine_states(mine, state, capacity)

@@ -11,6 +11,7 @@ from hashlib import blake2b
 from typing import Final
 
 from .apart import Apart
+from .consent import settle_consent
 from .decisions import decides
 from .facet import NEVER, Facet
 from .identity import RefusedLink, profile_id
@@ -58,15 +59,6 @@ class Outputs:
             segments = catalogue.segments.values()
             catalogue = Catalogue(segment.definition for segment in segments if segment.id not in pending)
         self.deciding = catalogue
-        self.windowed = tuple(
-            segment
-            for segment in catalogue.segments.values()
-            if any(use.within_ms is not None for use in segment.uses)
-        )
-        self.entered_by_type = {
-            kind: tuple({segment.id: segment for segment in (*catalogue.inside_when_empty, *asking)}.values())
-            for kind, asking in catalogue.by_identifier_type.items()
-        }
 
     def hold(self, component: Component, now_ms: int) -> None:
         """Put outputs off until the claims that are about to be made are answered.
@@ -110,7 +102,7 @@ class Outputs:
         # Whoever has taken nobody over has changed because of those who left.
         other = Cause.UNMERGE if restored or decided else Cause.MERGE if heirs else cause
         for profile in profiles:
-            self.decide(component, profile, self.deciding.segments.values(), at_ms,
+            self.decide(component, profile, self._concerned(profile), at_ms,
                         Cause.MERGE if profile.id in heirs else other,
                         occurred_ms, event_id, now_ms)  # fmt: skip
         self.elapse(component, now_ms)
@@ -159,8 +151,13 @@ class Outputs:
             due_ms = component.window_due
             component.window_due = NEVER
             for profile in self.profiles(component):
-                self.decide(component, profile, self.windowed, due_ms, Cause.TIMER, due_ms, "", now_ms)
+                timed = [segment for segment in self._concerned(profile) if segment.timed]
+                self.decide(component, profile, timed, due_ms, Cause.TIMER, due_ms, "", now_ms)
             self.changed(component, now_ms)
+
+    def _concerned(self, profile: Profile) -> list[CompiledSegment]:
+        assert profile.entry is not None
+        return self.deciding.concerned(profile.fold, profile.types, profile.entry.memberships)
 
     def changed(self, component: Component, now_ms: int) -> None:
         """Note that the profiles of a component are to be published."""
@@ -288,7 +285,7 @@ class Outputs:
         """The profile of a component that has just got its first touch and its only identifier."""
         profile = self._profile(component, [via], {via: facet})
         component.profiles, component.stale, component.unsettled = [profile], False, False
-        segments = self.entered_by_type.get(via.partition(":")[0], self.deciding.inside_when_empty)
+        segments = self.deciding.inside_with(profile.types)
         if segments:
             event_id, occurred_ms = component.trigger
             self.decide(component, profile, segments, now_ms, Cause.EVENT, occurred_ms, event_id, now_ms)
@@ -311,6 +308,8 @@ class Outputs:
         profile.fold = fold = Facet()
         for one in own:
             fold.add(facets[one], self.policy.traits, self.catalogue.capacities)
+        if fold.consent:
+            settle_consent(component, profile.identifiers, fold)
 
     def _retire(
         self, component: Component, profiles: list[Profile], now_ms: int, edge: str | None

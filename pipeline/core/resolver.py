@@ -120,7 +120,7 @@ class Resolver:
             return []
         text = touch.properties
         properties: dict[str, Any] = {} if text in EMPTY_OBJECT else orjson.loads(text)
-        return [(leaf.key, leaf.capacity) for leaf in finder.find(properties)]
+        return [(leaf.key_for(properties), leaf.capacity) for leaf in finder.find(properties)]
 
     def fill(self, via: str, fill: Fill, now_ms: int) -> bool:
         """An older touch of this partition, for leaves of a new definition. Returns whether it was sent."""

@@ -28,6 +28,7 @@ from ..core.resolver import EMPTY_OBJECT, Resolver
 from ..core.segments.catalogue import Catalogue
 from ..core.segments.definition import Definition
 from ..core.segments.parse import definition_from_json
+from ..core.segments.references import users_of
 from ..core.touch import EVENT_HASH, decode_touch
 from ..settings import Settings
 from .checkpoint import address_of
@@ -88,6 +89,7 @@ class Definitions:
         self._resolver = resolver
         self._consumer: Consumer | None = None
         self._flushed = False
+        self._just_filled = False
         self.work = Work()
         self.applied: dict[str, Definition] = {}
         self._used: tuple[dict[str, Definition], list[str]] | None = None
@@ -121,11 +123,14 @@ class Definitions:
     def take(self, message: Filled | Taken) -> None:
         """News of fills, from a partition or from this one. Part of the batch under way."""
         work = self.work
+        filled = self._all_filled()
         if isinstance(message, Filled):
             before = work.filled.get(str(message.partition), 0)
             work.filled = {**work.filled, str(message.partition): max(before, message.offset)}
         elif message.offset == work.offset:
             work.taken += message.count
+        # Who came to life earlier in this batch was not evaluated, and is not found by a scan before it ends.
+        self._just_filled |= not filled and self._all_filled()
         self._save(work)
         self._use()
 
@@ -152,9 +157,10 @@ class Definitions:
         old = self._resolver.outputs.catalogue
         changed = {name: one for name, one in wanted.items() if self._differs(one)}
         deleted = [name for name in self.applied if name not in wanted]
+        again = users_of({*changed, *deleted}, wanted)  # What is inside another segment moves its members.
         kept = {"told": self.work.told, "filled": self.work.filled}
-        work = Work(offset=offset, changed=sorted(changed), deleted=deleted, done=not (changed or deleted),
-                    **kept)  # fmt: skip
+        work = Work(offset=offset, changed=sorted({*changed, *again}), deleted=deleted,
+                    done=not (changed or deleted), **kept)  # fmt: skip
         work.initial = [name for name in work.changed if name not in self.applied]
         self.applied = dict(self.applied)  # The one before may come back, see `rollback`.
         for name, definition in changed.items():
@@ -220,6 +226,8 @@ class Definitions:
             for number in range(self._partitions):
                 message = Filled(self._partition, work.offset)
                 self._resolver.outputs.outbox.mail.append((address_of(number, self._partitions), message))
+        elif self._just_filled:
+            self._just_filled = False
         else:
             if not self._flushed:
                 await flush_all()
@@ -261,14 +269,18 @@ class Definitions:
 
     def _fill(self, records: list[Any], now_ms: int) -> None:
         finders = self._resolver.outputs.catalogue.finders
-        wanted = {key: (key, capacity, counts) for key, capacity, counts in self.work.fill}
+        wanted = {key: (capacity, counts) for key, capacity, counts in self.work.fill}
         for record in records:
             touch = decode_touch(record.value())
             finder = finders.get(touch.type)
             if finder is None:
                 continue
             properties = {} if touch.properties in EMPTY_OBJECT else orjson.loads(touch.properties)
-            leaves = [wanted[leaf.key] for leaf in finder.find(properties) if leaf.key in wanted]
+            leaves = [
+                (leaf.key_for(properties), *wanted[leaf.key])
+                for leaf in finder.find(properties)
+                if leaf.key in wanted
+            ]
             if not leaves:
                 continue
             seen = self._store.get(history_key(record.key(), record.value()[EVENT_HASH]))

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from rocksdict import Cache
 
@@ -22,7 +22,8 @@ from pipeline.core.outbox import Outbox
 from pipeline.core.outputs import Outputs
 from pipeline.core.resolver import Resolver
 from pipeline.core.segments.catalogue import Catalogue
-from pipeline.core.segments.parse import parse_definitions
+from pipeline.core.segments.definition import Definition
+from pipeline.core.segments.parse import definition_from_json, parse_definitions
 from pipeline.core.touch import EVENT_HASH, decode_touch, encode_touch
 from pipeline.core.touchpoint import TouchpointReader
 from pipeline.runtime.store import Position, Store, history_key
@@ -43,13 +44,14 @@ SHOWN: Final = 45
 class HotPath:
     """Intake and resolver of one partition, with a clock for each stage."""
 
-    def __init__(self, work: Path, now_ms: int) -> None:
+    def __init__(self, work: Path, now_ms: int, definitions: int = 3) -> None:
         settings = load_settings()
         policy = load_policy(settings)
         self.now_ms = now_ms
         self.reader = TouchpointReader(policy, settings.sources, TouchpointDecoder())
         self.store = Store(work / "partition-0", Cache(CACHE_BYTES), settings.cache_mb * 1024 * 1024)
-        catalogue = Catalogue(parse_definitions(DEFINITIONS.read_text(encoding="utf-8")))
+        job = parse_definitions(DEFINITIONS.read_text(encoding="utf-8"))
+        catalogue = Catalogue([*job, *unconcerned(definitions - len(job))])
         key = settings.profile_key.get_secret_value().encode()
         self.outputs = Outputs(policy, catalogue, self.store, key, settings.profile_interval_ms)
         self.resolver = Resolver(policy, self.store, self.outputs, lambda _: True)
@@ -111,13 +113,28 @@ class HotPath:
             self.store.end_flush()
 
 
+def unconcerned(count: int) -> Iterator[Definition]:
+    """Definitions that no touchpoint of the reference job concerns, of several kinds."""
+    for number in range(count):
+        event: dict[str, Any] = {"event": f"other_{number}", "within": "30d"}
+        other: dict[str, Any] = {"event": "product_viewed", "where": {"category": f"other {number}"}}
+        where = (
+            {**other, "within": "7d"},
+            {"all": [event, {"trait": f"trait {number}", "is": "a"}]},
+            {"all": [{**other, "sum": "price", "gt": 10}, {"none": [event]}]},
+            {"all": [{"consent": f"purpose {number}"}, {"has": "email"}]},
+            {"sequence": [{"event": f"other_{number}"}, {"event": f"then_{number}"}], "within": "7d"},
+        )[number % 5]
+        yield definition_from_json({"id": f"other-{number}", "where": where})
+
+
 def run_hotpath(options: Options, work: Path) -> None:
     """Print the CPU of each stage over `n` touchpoints; then by function, from a second run."""
     now_ms = time.time_ns() // 1_000_000
     values = [encode(event.record) for event in touchpoints(options.n, options.seed, now_ms)]
     batches = [values[start : start + BATCH] for start in range(0, len(values), BATCH)]
     gc.disable()  # As in a worker.
-    path = HotPath(work / "clock", now_ms)
+    path = HotPath(work / "clock", now_ms, options.definitions)
     for batch in batches:
         path.handle(batch)
     path.flush()
@@ -125,7 +142,7 @@ def run_hotpath(options: Options, work: Path) -> None:
         print(f"{seconds / options.n * 1e6:7.2f} us  {name}")
     total_us = sum(path.seconds.values()) / options.n * 1e6
     print(f"{total_us:7.2f} us  for each of {options.n:,} touchpoints\n", flush=True)
-    path = HotPath(work / "profile", now_ms)
+    path = HotPath(work / "profile", now_ms, options.definitions)
     profiler = cProfile.Profile()
     profiler.enable()
     for batch in batches:

@@ -14,7 +14,10 @@ BUILD: Final = Path("build")
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """One run. `rate`: touchpoints per second; `seconds` are measured after `warm_up_s` of the same load."""
+    """One run. `rate`: touchpoints per second; `seconds` are measured after `warm_up_s` of the same load.
+
+    `definitions`: of `profile` only; those above the job's three concern none of the touchpoints.
+    """
 
     n: int = 200_000
     systems: tuple[str, ...] = SYSTEMS
@@ -25,6 +28,7 @@ class Options:
     partitions: int = 4
     seed: int = 7
     repeats: int = 1
+    definitions: int = 3
     results: Path = BUILD / "bench.jsonl"
 
     def without(self, system: str) -> Options:
@@ -62,4 +66,5 @@ def read_options(environment: Mapping[str, str]) -> Options:
         partitions=number("BENCH_PARTITIONS", default.partitions),
         seed=number("BENCH_SEED", default.seed),
         repeats=number("BENCH_REPEATS", default.repeats),
+        definitions=number("BENCH_DEFINITIONS", default.definitions),
     )

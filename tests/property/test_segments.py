@@ -13,10 +13,13 @@ from pipeline.core.segments.catalogue import Catalogue
 from pipeline.core.segments.leaf import LeafState, add_instant, combine_states
 from pipeline.core.segments.parse import definition_from_json
 from tests.support.segment_cases import (
+    DAYS,
     HOUR_MS,
+    HOURS,
     PURPOSES,
     START_MS,
     TYPES,
+    Scale,
     fold,
     random_definition,
     random_history,
@@ -25,10 +28,10 @@ from tests.support.segment_cases import (
 from tests.support.segment_oracle import Person, is_inside, window_edges
 
 
-def random_person(rng: random.Random, events: int) -> Person:
+def random_person(rng: random.Random, events: int, scale: Scale = HOURS) -> Person:
     consent = {purpose: rng.random() < 0.7 for purpose in PURPOSES if rng.random() < 0.8}
     types = [kind for kind in TYPES if rng.random() < 0.5]
-    return Person(random_history(rng, events), random_traits(rng), consent, types)
+    return Person(random_history(rng, events, scale), random_traits(rng, scale), consent, types)
 
 
 def folded(catalogue: Catalogue, person: Person) -> Facet:
@@ -36,30 +39,39 @@ def folded(catalogue: Catalogue, person: Person) -> Facet:
 
 
 @pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("scale", [HOURS, DAYS], ids=["hours", "days"])
 def test_the_compiled_form_agrees_with_the_oracle_at_every_instant_and_names_the_next_change(
-    seed: int,
+    seed: int, scale: Scale
 ) -> None:
     rng = random.Random(seed)
-    definitions = [random_definition(rng, number) for number in range(20)]
+    definitions = [random_definition(rng, number, scale) for number in range(20)]
     catalogue = Catalogue(map(definition_from_json, definitions))
     for events in (0, 2, 6, 14):
-        person = random_person(rng, events)
+        person = random_person(rng, events, scale)
         facet = folded(catalogue, person)
         for definition in definitions:
-            compare(catalogue, definition, person, facet)
+            compare(catalogue, definition, person, facet, {one["id"]: one for one in definitions}, scale)
 
 
-def compare(catalogue: Catalogue, definition: dict[str, Any], person: Person, facet: Facet) -> None:
+def compare(
+    catalogue: Catalogue,
+    definition: dict[str, Any],
+    person: Person,
+    facet: Facet,
+    others: dict[str, Any],
+    scale: Scale,
+) -> None:
     """Oracle and compiled form at every edge, one ms before and after; the due instant is the next change."""
     segment = catalogue.segments[definition["id"]]
-    edges = window_edges(definition, person)
-    instants = sorted({START_MS, *(edge + shift for edge in edges for shift in (-1, 0, 1))})
-    truth = {now_ms: is_inside(definition, person, now_ms) for now_ms in instants}
+    last_ms = scale.start_ms + 21 * scale.step_ms
+    edges = [edge for edge in window_edges(definition, person, others, scale.start_ms) if edge <= last_ms]
+    instants = sorted({scale.start_ms, *(edge + shift for edge in edges for shift in (-1, 0, 1))})
+    truth = {now_ms: is_inside(definition, person, now_ms, others) for now_ms in instants}
     for at, now_ms in enumerate(instants):
         inside, due_ms = segment.evaluate(facet, person.identifier_types, now_ms)
         assert inside == truth[now_ms], (definition, now_ms)
         changes = [later for later in instants[at + 1 :] if truth[later] != inside]
-        assert due_ms == (changes[0] if changes else NEVER), (definition, now_ms)
+        assert due_ms == changes[0] if changes else due_ms > instants[-1], (definition, now_ms)
         ids = segment.deciding_events(facet, now_ms)
         assert len(set(ids)) == len(ids) <= 20
         assert set(ids) <= set(person.history)
@@ -86,32 +98,83 @@ def test_an_input_can_change_only_the_segments_that_the_indexes_name(seed: int) 
     assert sorted(leaf.key for leaf in leaves) == sorted(leaf.key for leaf in tried)
     now_ms = START_MS + 10 * HOUR_MS
     for definition in definitions:
-        if is_inside(definition, before, now_ms) != is_inside(definition, person, now_ms):
+        others = {one["id"]: one for one in definitions}
+        if is_inside(definition, before, now_ms, others) != is_inside(definition, person, now_ms, others):
             assert definition["id"] in named
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_a_new_profile_enters_by_its_inputs_or_was_inside_when_empty(seed: int) -> None:
+def test_a_new_profile_enters_by_its_inputs_or_was_inside_with_its_types_alone(seed: int) -> None:
     rng = random.Random(seed)
     definitions = [random_definition(rng, number) for number in range(30)]
     catalogue = Catalogue(map(definition_from_json, definitions))
     person = random_person(rng, 1)
     (event,) = person.history.values()
     reached = [
-        *catalogue.inside_when_empty,
+        *catalogue.inside_with(person.identifier_types),
         *catalogue.by_event.get(event["type"], ()),
         *(segment for name in person.traits for segment in catalogue.by_trait.get(name, ())),
         *(segment for purpose in person.consent for segment in catalogue.by_consent.get(purpose, ())),
-        *(
-            segment
-            for kind in person.identifier_types
-            for segment in catalogue.by_identifier_type.get(kind, ())
-        ),
     ]
     ids = {segment.id for segment in reached}
     for definition in definitions:
-        if is_inside(definition, person, event["occurred_at"]):
+        if is_inside(definition, person, event["occurred_at"], {one["id"]: one for one in definitions}):
             assert definition["id"] in ids, definition
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_segment_that_does_not_concern_a_profile_is_left_alone_by_it_for_ever(seed: int) -> None:
+    rng = random.Random(seed)
+    definitions = [random_definition(rng, number) for number in range(30)]
+    catalogue = Catalogue(map(definition_from_json, definitions))
+    left = 0
+    for events in (0, 1, 3):
+        person = random_person(rng, events)
+        facet = folded(catalogue, person)
+        member = rng.choice(definitions)["id"]
+        memberships = {member: [True, 1, 1, 1], "gone": [True, 1, 1, 1], "segment-0": [False, 2, 1, 1]}
+        found = catalogue.concerned(facet, person.identifier_types, memberships)
+        names = [segment.id for segment in found]
+        assert names == sorted(set(names))
+        assert member in names
+        for name, segment in catalogue.segments.items():
+            if name not in names:
+                left += 1
+                for now_ms in (START_MS, START_MS + 40 * HOUR_MS):
+                    answer = segment.evaluate(facet, person.identifier_types, now_ms)
+                    assert answer == (False, NEVER), segment.definition
+    assert left
+
+
+def test_a_thousand_segments_on_other_things_concern_nobody_who_is_concerned_by_five() -> None:
+    five = [
+        {"trait": "city", "is": "Madrid"},
+        {"event": "product_viewed", "where": {"category": "hats"}, "within": "2h"},
+        {"all": [{"has": "email"}, {"none": [{"event": "order_completed", "within": "5h"}]}]},
+        {"event": "page_viewed", "at_least": 2},
+        {"event": "order_completed", "within": "5h", "sum": "price", "gte": 1},
+    ]
+    others = [
+        {"all": [{"has": "email"}, {"trait": f"trait-{at}", "is": 1}, {"consent": "marketing"}]}
+        if at % 2
+        else {"event": "product_viewed", "where": {"category": f"other {at}"}, "sum": "price", "gt": at}
+        for at in range(995)
+    ]
+    wheres = enumerate([*five, *others])
+    definitions = [definition_from_json({"id": f"s{at}", "where": where}) for at, where in wheres]
+    few, many = Catalogue(definitions[:5]), Catalogue(definitions)
+    for seed in range(20):
+        rng = random.Random(seed)
+        person = random_person(rng, 6)
+        person = Person(list(person.history.values()), person.traits, {}, person.identifier_types)
+        facet = folded(many, person)
+        assert [one.id for one in many.concerned(facet, person.identifier_types, {})] == [
+            one.id for one in few.concerned(facet, person.identifier_types, {})
+        ]
+        for event in person.history.values():
+            finders = (catalogue.finders.get(event["type"]) for catalogue in (few, many))
+            leaves = [finder.find(event["properties"]) if finder else [] for finder in finders]
+            assert [leaf.key for leaf in leaves[0]] == [leaf.key for leaf in leaves[1]]
 
 
 @pytest.mark.parametrize("seed", range(30))

@@ -1,7 +1,11 @@
-"""Tables of the reference pages that are printed from code: `make docs` writes them, a test compares them."""
+"""Tables of the reference pages, and the schema of definitions, that are printed from code.
+
+`make docs` writes them, tests compare them.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -34,8 +38,27 @@ def metrics_table() -> str:
     return "\n".join(rows) + "\n"
 
 
+def grammar_table() -> str:
+    """One row a condition of segment definitions, with its keys."""
+    from pipeline.core.segments.schema import grammar_table
+
+    return grammar_table()
+
+
+def definition_schema() -> str:
+    """The JSON Schema of segment definitions."""
+    from pipeline.core.segments.schema import definition_schema
+
+    return json.dumps(definition_schema(), indent=1) + "\n"
+
+
+SCHEMA_FILE: Final = ROOT / "schemas" / "segments.schema.json"
 TABLES: Final[Mapping[str, Callable[[], str]]] = MappingProxyType(
-    {"docs/reference/settings.md": settings_table, "docs/reference/metrics.md": metrics_table}
+    {
+        "docs/reference/settings.md": settings_table,
+        "docs/reference/metrics.md": metrics_table,
+        "docs/reference/segments.md": grammar_table,
+    }
 )
 
 
@@ -47,7 +70,8 @@ def with_table(page: str, table: str) -> str:
 
 
 def main() -> None:
-    """Write every table into its page."""
+    """Write every table into its page, and the schema."""
+    SCHEMA_FILE.write_text(definition_schema(), "utf-8")
     for path, render in TABLES.items():
         page = ROOT / path
         page.write_text(with_table(page.read_text("utf-8"), render()), "utf-8")

@@ -11,7 +11,7 @@ from typing import Any, Final
 from pipeline.core.policy import Policy, parse_policy
 from pipeline.core.touch import Touch
 from tests.support.decision_oracle import Ruled
-from tests.support.segment_cases import CATEGORIES, CITIES, EVENTS, HOUR_MS, PURPOSES, START_MS
+from tests.support.segment_cases import CATEGORIES, CITIES, EVENTS, HOUR_MS, HOURS, PURPOSES, START_MS, Scale
 
 IDENTIFIERS: Final[dict[str, Any]] = {
     "user_id": {"limit": 1},
@@ -100,6 +100,7 @@ class World:
     rng: random.Random
     people: int = 4
     mixed: float = 0.15
+    scale: Scale = HOURS
     owned: list[dict[str, list[str]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -131,26 +132,28 @@ class World:
         return chosen or [self.rng.choice(self.owned[person]["anonymous_id"])]
 
     def touch(self, number: int) -> Touch:
-        """One touch: event times within ten hours, on a grid, so that many of them are equal."""
-        rng = self.rng
+        """One touch: event times on the grid of the scale, so that many of them are equal."""
+        rng, scale = self.rng, self.scale
         traits = {
             name: rng.choice(values)
             for name, values in (
                 ("city", [*CITIES, None]), ("plan", ["free", "pro", 1, 1.0, True]),
                 ("likes", [["hats", "books"], "books", ["running shoes"]]), ("shop", ["A", "B", "C"]),
-                ("born", ["1990-01-31", None]),
+                ("born", ["1990-01-31", None, scale.day(rng), scale.day(rng), scale.day(rng)]),
                 ("address", [[1], [1.0], {"a": 1, "b": [2]}, {"b": [2], "a": 1}]),
             )
             if rng.random() < 0.15
         }  # fmt: skip
         properties = (
-            {} if rng.random() < 0.3 else {"category": rng.choice(CATEGORIES), "price": rng.randrange(5)}
+            {}
+            if rng.random() < 0.3
+            else {"category": rng.choice(CATEGORIES), "price": rng.choice([0, 1, 2, 3, 4, 0.1, 2.5, -1])}
         )
         return Touch(
             event_id=f"e{number}",
             source=rng.choice(["web", "app", "crm"]),
             type=rng.choice(EVENTS),
-            occurred_at=START_MS + rng.randrange(20) * HOUR_MS // 2 + rng.choice([0, 0, 1]),
+            occurred_at=scale.start_ms + rng.randrange(20) * scale.step_ms + rng.choice([0, 0, 1]),
             identifiers=self.identifiers(),
             traits=json.dumps(traits) if traits else "{}",
             properties=json.dumps(properties) if properties else "{}",

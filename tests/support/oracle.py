@@ -18,6 +18,8 @@ Takes the touches that were accepted, in any order, and looks at all of them eve
 - Identifiers of which two values of a `cannot_link` trait were told are never one profile. What an identifier
   has told is the surviving value of its own touches.
 - Decisions come before links and rules: see decision_oracle.py.
+- A refusal of consent holds until a later grant by an identifier that was linked by then with the one that
+  refused.
 - The profile id comes from the identifier with the first touch; of several, the strongest.
 """
 
@@ -33,6 +35,7 @@ from typing import Any
 from pipeline.core.policy import Policy
 from pipeline.core.touch import Touch
 from tests.support import decision_oracle, segment_oracle
+from tests.support.consent_oracle import consent_of
 from tests.support.decision_oracle import Ruled
 
 JsonDefinition = Mapping[str, Any]
@@ -51,17 +54,22 @@ class Person:
     first_seen: int
     last_seen: int
 
-    def is_inside(self, definition: JsonDefinition, now_ms: int) -> bool:
-        """Whether the person is inside a segment at `now_ms`."""
-        return segment_oracle.is_inside(definition, self._for_segments(), now_ms)
+    def is_inside(
+        self, definition: JsonDefinition, now_ms: int, others: segment_oracle.Definitions | None = None
+    ) -> bool:
+        """Whether the person is inside a segment at `now_ms`. `others`: those that it may refer to, by id."""
+        return segment_oracle.is_inside(definition, self._for_segments(), now_ms, others)
 
     def memberships(self, definitions: Iterable[JsonDefinition], now_ms: int) -> set[str]:
         """Ids of the segments that the person is inside at `now_ms`."""
-        return {one["id"] for one in definitions if self.is_inside(one, now_ms)}
+        by_id = {one["id"]: one for one in definitions}
+        return {name for name, one in by_id.items() if self.is_inside(one, now_ms, by_id)}
 
-    def window_edges(self, definition: JsonDefinition) -> list[int]:
-        """Instants at which a window of the definition loses an event."""
-        return segment_oracle.window_edges(definition, self._for_segments())
+    def window_edges(
+        self, definition: JsonDefinition, others: segment_oracle.Definitions, from_ms: int
+    ) -> list[int]:
+        """Instants from `from_ms` on at which time alone may change who is inside."""
+        return segment_oracle.window_edges(definition, self._for_segments(), others, from_ms)
 
     def _for_segments(self) -> segment_oracle.Person:
         events = [
@@ -97,7 +105,12 @@ def people(
     for group in groups(once, shared, policy, decision_oracle.in_force(decisions)):
         own = [touch for touch in once if touch.identifiers[0] in group]
         if own:
-            found.append(_person(group, own, policy, profile_key))
+            links = {
+                (touch.occurred_at, a, b)
+                for touch in once for a, b in links_of(touch, policy)
+                if a in group and b in group and not shared & {a, b}
+            }  # fmt: skip
+            found.append(_person(group, own, sorted(links), policy, profile_key))
     return sorted(found, key=lambda person: person.profile_id)
 
 
@@ -245,7 +258,14 @@ def told_apart(touches: Sequence[Touch], policy: Policy) -> dict[str, dict[str, 
     return found
 
 
-def _person(group: Collection[str], own: Sequence[Touch], policy: Policy, profile_key: bytes) -> Person:
+def _person(
+    group: Collection[str],
+    own: Sequence[Touch],
+    links: Sequence[tuple[int, str, str]],
+    policy: Policy,
+    profile_key: bytes,
+) -> Person:
+    """`links`: (time, a, b), between identifiers of the group that are not shared."""
     identifiers = sorted(group, key=lambda one: (policy.rules[kind_of(one)].rank, one))
     first_ms = min(touch.occurred_at for touch in own)
     first = [touch.identifiers[0] for touch in own if touch.occurred_at == first_ms]
@@ -256,19 +276,10 @@ def _person(group: Collection[str], own: Sequence[Touch], policy: Policy, profil
         touches=sorted(own, key=lambda touch: touch.occurred_at),
         traits=_traits(own, policy),
         counters=dict(sorted(Counter(touch.type for touch in own).items())),
-        consent=_consent(own),
+        consent=consent_of(own, links),
         first_seen=first_ms,
         last_seen=max(touch.occurred_at for touch in own),
     )
-
-
-def _consent(touches: Sequence[Touch]) -> dict[str, bool]:
-    """The newest word; of two at one instant, the refusal."""
-    words: dict[str, list[tuple[int, bool]]] = {}
-    for touch in touches:
-        for purpose, granted in touch.consent.items():
-            words.setdefault(purpose, []).append((touch.occurred_at, not granted))
-    return {purpose: not max(said)[1] for purpose, said in sorted(words.items())}
 
 
 def text_of(value: Any) -> str:
@@ -324,6 +335,7 @@ def told_in_order(
     The first touch names all identifiers of the person, so that nothing merges later.
     """
     told: list[Change] = []
+    by_id = {one["id"]: one for one in definitions}
     sequences: dict[str, int] = {}
     clock_ms = arrivals[0][0]
     for number in range(1, len(arrivals) + 1):
@@ -333,13 +345,16 @@ def told_in_order(
         clock_ms = max(clock_ms, at_ms)
         steps = [(clock_ms, touch.occurred_at, False)]
         edges = {
-            edge for one in definitions for edge in person.window_edges(one) if clock_ms < edge <= next_ms
+            edge
+            for one in definitions
+            for edge in person.window_edges(one, by_id, arrivals[0][0])
+            if clock_ms < edge <= next_ms
         }
         steps += [(edge, edge, True) for edge in sorted(edges)]
         for now_ms, occurred_at, timed in steps:
             for definition in definitions:
                 sequence = sequences.get(definition["id"], 0)
-                if person.is_inside(definition, now_ms) != bool(sequence % 2):
+                if person.is_inside(definition, now_ms, by_id) != bool(sequence % 2):
                     sequences[definition["id"]] = sequence + 1
                     change = "exited" if sequence % 2 else "entered"
                     told.append(Change(definition["id"], change, sequence + 1, occurred_at, timed))

@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from fractions import Fraction
+from functools import cache
 from typing import Any
+from zoneinfo import ZoneInfo
 
 UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EDGE_DAYS = 400  # for which calendar days are looked at
 Event = Mapping[str, Any]
 """`event_id`, `type`, `occurred_at` (ms), `properties` (a mapping): an event that has arrived."""
 
@@ -30,45 +35,150 @@ class Person:
         self.traits, self.consent, self.identifier_types = traits, consent, identifier_types
 
 
-def is_inside(definition: Mapping[str, Any], person: Person, now_ms: int) -> bool:
+Definitions = Mapping[str, Mapping[str, Any]]
+"""Id → JSON form, of all definitions in force."""
+
+
+def is_inside(
+    definition: Mapping[str, Any], person: Person, now_ms: int, others: Definitions | None = None
+) -> bool:
     """Whether the person is inside the segment at `now_ms`. `definition` is the JSON form."""
     purpose = definition.get("purpose")
     if purpose is not None and not person.consent.get(purpose, False):
         return False
-    return _holds(definition["where"], person, now_ms)
+    return _holds(definition["where"], person, now_ms, others or {})
 
 
-def window_edges(definition: Mapping[str, Any], person: Person) -> list[int]:
-    """Every instant at which some event leaves some window of the definition, ascending."""
-    lengths = [_duration_ms(one["within"]) for one in _conditions(definition["where"]) if "within" in one]
-    return sorted({event["occurred_at"] + length for event in person.history.values() for length in lengths})
+def window_edges(
+    definition: Mapping[str, Any], person: Person, others: Definitions, from_ms: int
+) -> list[int]:
+    """Every instant from `from_ms` on at which time alone may change something in the definition, ascending.
+
+    Calendar days of EDGE_DAYS are looked at.
+    """
+    found: set[int] = set()
+    for one in _conditions(definition["where"], others):
+        length = one.get("within") or one.get("not_since", {}).get("for")
+        if length is not None:
+            found |= {event["occurred_at"] + _duration_ms(length) for event in person.history.values()}
+        if "on" in one or "anniversary" in one:
+            found |= set(_midnights(one.get("timezone", "UTC"), from_ms // UNITS["d"]))
+        elif "within_next" in one or "within_last" in one:
+            found |= set(_span(one, person) or ())
+    return sorted(edge for edge in found if edge >= from_ms)
 
 
-def _conditions(condition: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+@cache
+def _midnights(zone: str, day: int) -> list[int]:
+    """When the calendar turns a page in a zone: tried every quarter of an hour."""
+    quarter = UNITS["m"] * 15
+    first, last = day * UNITS["d"], (day + EDGE_DAYS) * UNITS["d"]
+    return [
+        at for at in range(first, last, quarter)
+        if _local(at, zone).date() != _local(at - quarter, zone).date()
+    ]  # fmt: skip
+
+
+def _local(at_ms: int, zone: str) -> datetime:
+    return (EPOCH + timedelta(milliseconds=at_ms)).astimezone(ZoneInfo(zone))
+
+
+def _conditions(condition: Mapping[str, Any], others: Definitions) -> list[Mapping[str, Any]]:
     inner = [one for head in ("all", "any", "none") for one in condition.get(head, [])]
-    return [condition, *(found for one in inner for found in _conditions(one))]
+    if "segment" in condition and not _leads_back(condition["segment"], others):
+        inner.append(others[condition["segment"]]["where"])
+    return [condition, *(found for one in inner for found in _conditions(one, others))]
 
 
-def _holds(condition: Mapping[str, Any], person: Person, now_ms: int) -> bool:
+def _leads_back(name: str, others: Definitions, above: tuple[str, ...] = ()) -> bool:
+    """Whether a segment is unknown, or a way through the segments inside it never ends."""
+    if name not in others or name in above:
+        return True
+    return any(
+        _leads_back(one, others, (*above, name))
+        for one in _references(others[name]["where"]) if one in others
+    )  # fmt: skip
+
+
+def _references(condition: Mapping[str, Any]) -> list[str]:
+    inner = [one for head in ("all", "any", "none") for one in condition.get(head, [])]
+    found = [condition["segment"]] if "segment" in condition else []
+    return found + [name for one in inner for name in _references(one)]
+
+
+def _holds(condition: Mapping[str, Any], person: Person, now_ms: int, others: Definitions) -> bool:
     if "all" in condition:
-        return all(_holds(one, person, now_ms) for one in condition["all"])
+        return all(_holds(one, person, now_ms, others) for one in condition["all"])
     if "any" in condition:
-        return any(_holds(one, person, now_ms) for one in condition["any"])
+        return any(_holds(one, person, now_ms, others) for one in condition["any"])
     if "none" in condition:
-        return not any(_holds(one, person, now_ms) for one in condition["none"])
+        return not any(_holds(one, person, now_ms, others) for one in condition["none"])
+    if "segment" in condition:
+        name = condition["segment"]
+        return not _leads_back(name, others) and is_inside(others[name], person, now_ms, others)
     if "consent" in condition:
         return person.consent.get(condition["consent"], False)
     if "has" in condition:
         return condition["has"] in person.identifier_types
     if "trait" in condition:
         tests = {key: operand for key, operand in condition.items() if key != "trait"}
+        if not {"on", "anniversary", "within_next", "within_last"}.isdisjoint(tests):
+            return _dated(condition, person, now_ms)
         return _passes(person.traits.get(condition["trait"]), tests)
-    happened = [event for event in person.history.values() if _counts(condition, event, now_ms)]
+    return _happened(condition, person, now_ms)
+
+
+def _happened(condition: Mapping[str, Any], person: Person, now_ms: int) -> bool:
+    """Conditions on events."""
+    events = list(person.history.values())
+    if "sequence" in condition:
+        steps = [
+            [event["occurred_at"] for event in events if _counts({**condition, **step}, event, now_ms)]
+            for step in condition["sequence"]
+        ]
+        return _follow(steps, -1)
+    if "not_since" in condition:
+        inner = dict(condition["not_since"])
+        window = {"within": inner["for"]} if "for" in inner else {}
+        return not any(_counts(inner | window, event, now_ms) for event in events)
+    if "first_time" in condition:
+        asked = {**condition, "event": condition["first_time"]}
+        ever = {key: value for key, value in asked.items() if key != "within"}
+        once = [event for event in events if _counts(ever, event, now_ms)]
+        return len(once) == 1 and _counts(asked, once[0], now_ms)
+    happened = [event for event in events if _counts(condition, event, now_ms)]
+    for aggregate in ("sum", "min", "max", "avg"):
+        if aggregate in condition:
+            return _aggregated(condition, aggregate, happened)
     if "exactly" in condition:
         return len(happened) == condition["exactly"]
     if "at_most" in condition:
         return len(happened) <= condition["at_most"]
     return len(happened) >= condition.get("at_least", 1)
+
+
+def _follow(steps: Sequence[Sequence[int]], after_ms: int) -> bool:
+    """Whether there is one event of each step, each later than the one before."""
+    return not steps or any(_follow(steps[1:], at_ms) for at_ms in steps[0] if at_ms > after_ms)
+
+
+def _aggregated(condition: Mapping[str, Any], aggregate: str, happened: Sequence[Event]) -> bool:
+    given = [event["properties"].get(condition[aggregate]) for event in happened]
+    numbers = [
+        round(Fraction(repr(value)), 6) for value in given if _is_number(value) and abs(value) <= 10**12
+    ]
+    if aggregate == "sum":
+        result = sum(numbers, Fraction(0))
+    elif not numbers:
+        return False
+    else:
+        result = {"min": min(numbers), "max": max(numbers), "avg": sum(numbers) / len(numbers)}[aggregate]
+    tests = {key: condition[key] for key in ("gt", "gte", "lt", "lte") if key in condition}
+    bounds = {key: Fraction(repr(operand)) for key, operand in tests.items()}
+    return all(
+        {"gt": result > bound, "gte": result >= bound, "lt": result < bound, "lte": result <= bound}[key]
+        for key, bound in bounds.items()
+    )
 
 
 def _counts(condition: Mapping[str, Any], event: Event, now_ms: int) -> bool:
@@ -80,6 +190,58 @@ def _counts(condition: Mapping[str, Any], event: Event, now_ms: int) -> bool:
         _passes(event["properties"].get(name), tests if isinstance(tests, dict) else {"is": tests})
         for name, tests in condition.get("where", {}).items()
     )
+
+
+def _dated(condition: Mapping[str, Any], person: Person, now_ms: int) -> bool:
+    """Conditions on a date of the person."""
+    zone = condition.get("timezone", "UTC")
+    if "on" not in condition and "anniversary" not in condition:
+        span = _span(condition, person)
+        return span is not None and span[0] <= now_ms < span[1]
+    day = _day(person.traits.get(condition["trait"]), zone)
+    if day is None:
+        return False
+    which = condition.get("on") or condition["anniversary"]
+    shown = _local(now_ms, zone).date() + timedelta(days=("today", "tomorrow").index(which)
+                                                    if which != "yesterday" else -1)  # fmt: skip
+    if "on" in condition:
+        return shown == day
+    leap = shown.year % 4 == 0 and (shown.year % 100 != 0 or shown.year % 400 == 0)
+    month_and_day = (2, 28) if (day.month, day.day) == (2, 29) and not leap else (day.month, day.day)
+    return (shown.month, shown.day) == month_and_day and shown >= day
+
+
+def _day(value: Any, zone: str) -> date | None:
+    try:
+        if isinstance(value, str) and len(value) == 10:
+            return date.fromisoformat(value)
+    except ValueError:
+        return None
+    at = _instant(value)
+    return None if at is None else at.astimezone(ZoneInfo(zone)).date()
+
+
+def _span(condition: Mapping[str, Any], person: Person) -> tuple[int, int] | None:
+    """From when until when a date is in the next, or was in the last, so and so long."""
+    value, zone = person.traits.get(condition["trait"]), condition.get("timezone", "UTC")
+    day = _day(value, zone)
+    if day is None:
+        return None
+    if isinstance(value, str) and len(value) == 10:
+        at = datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(zone))
+    else:
+        instant = _instant(value)
+        assert instant is not None
+        at = instant
+    ahead = "within_next" in condition
+    length_ms = _duration_ms(condition["within_next" if ahead else "within_last"])
+    sign = -1 if ahead else 1
+    if "timezone" in condition and length_ms % UNITS["d"] == 0:
+        other = at.astimezone(ZoneInfo(zone)) + timedelta(days=sign * length_ms // UNITS["d"])
+    else:
+        other = at.astimezone(UTC) + timedelta(milliseconds=sign * length_ms)
+    ends = [(one.astimezone(UTC) - EPOCH) // timedelta(milliseconds=1) for one in (at, other)]
+    return min(ends), max(ends)
 
 
 def _duration_ms(text: str) -> int:

@@ -27,6 +27,8 @@ CORE_MODULES: Final = (
     "copy", "dataclasses", "datetime", "decimal", "difflib", "enum", "fractions", "functools", "hashlib",
     "heapq", "hmac", "itertools", "json", "math", "operator", "re", "string", "struct", "textwrap", "types",
     "typing", "unicodedata", "zlib",
+    # The tables of time zones: data, as those of phone numbers are.
+    "zoneinfo",
     # Third parties that compute and do no I/O.
     "idna", "msgspec", "orjson", "phonenumbers", "rapidfuzz", "typing_extensions", "yaml",
 )  # fmt: skip

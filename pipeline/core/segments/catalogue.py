@@ -13,21 +13,28 @@ from typing import Any, Final, TypeVar
 
 from ..errors import InvariantViolation
 from ..facet import NEVER, Facet
-from .compile import Evaluate, capacity_needed, compile_condition
+from .asked import Asked, asked_by
+from .compile import compile_condition
 from .definition import (
+    Atom,
+    Condition,
     ConsentGiven,
     Definition,
-    EventCount,
-    HasIdentifier,
     Operator,
     PropertyTests,
+    TraitDate,
     TraitTests,
     atoms,
 )
-from .leaf import Leaf, leaf_key
+from .leaf import VALUE, Leaf, event_ids, millionths
 from .operators import compile_where
+from .references import References
+from .signed import Evaluate
 
 DECIDING_EVENTS_MAX: Final = 20
+TYPE_SETS_MAX: Final = 1_000  # sets of identifier types for which it is kept who is inside with nothing else
+EMPTY: Final = Facet()
+"""A profile of which nothing is known. Never changed."""
 _INSIDE: Final = (True, NEVER)
 _OUTSIDE: Final = (False, NEVER)
 Value = TypeVar("Value")
@@ -43,25 +50,35 @@ class LeafUse:
 
 
 class CompiledSegment:
-    """One definition, ready to be evaluated over a fold. Not written again."""
+    """One definition, ready to be evaluated over a fold. Not written again.
+
+    `where`: its condition with those of other segments written out; `atoms`, `asked`: what is in that.
+    `timed`: whether the answer can change by itself.
+    """
 
     __slots__ = (
         "_evaluate",
         "_exact_false",
         "_exact_true",
         "_purpose",
+        "asked",
+        "atoms",
         "definition",
         "id",
+        "timed",
         "uses",
         "version",
     )
 
-    def __init__(self, definition: Definition) -> None:
-        compiled = compile_condition(definition.where)
+    def __init__(self, definition: Definition, where: Condition) -> None:
+        compiled = compile_condition(where)
         self.definition = definition
         self.id = definition.id
         self.version = definition.version
-        self.uses: tuple[LeafUse, ...] = _uses(definition)
+        self.atoms: tuple[Atom, ...] = tuple(atoms(where))
+        self.asked: tuple[Asked, ...] = tuple(asked for one in self.atoms for asked in asked_by(one))
+        self.uses: tuple[LeafUse, ...] = _uses(self.asked)
+        self.timed = compiled.windows
         self._purpose = definition.purpose
         self._evaluate: Evaluate = compiled.evaluate
         self._exact_true = compiled.exact_true
@@ -101,7 +118,7 @@ class CompiledSegment:
             if state is None:
                 continue
             oldest_ms = -NEVER if use.within_ms is None else now_ms - use.within_ms
-            pairs = zip(state[1][-use.needed :], state[2][-use.needed :], strict=True)
+            pairs = zip(state[1][-use.needed :], event_ids(use.key, state)[-use.needed :], strict=True)
             found.update((t, event_id) for t, event_id in pairs if t >= oldest_ms)
         newest = sorted(found, reverse=True)[:DECIDING_EVENTS_MAX]
         return tuple(event_id for _, event_id in newest)
@@ -132,7 +149,7 @@ class LeafFinder:
         by_text: dict[str, dict[str, list[Leaf]]] = {}
         for leaf in leaves:
             named = _text_asked_for(leaf.where)
-            if not leaf.where:
+            if not leaf.where and leaf.number_in is None:
                 plain.append(leaf)
             elif named is None:
                 tried.append(leaf)
@@ -161,23 +178,21 @@ class Catalogue:
     """Every segment by id, every leaf by key, and who is affected by what. Tuples are sorted by segment id.
 
     `by_event[type]`: segments that any event of the type can affect; narrower, for an event whose leaves are
-    known: `by_counter[type]` (those that count the type without `where` and window) and `by_leaf[key]`.
-    `by_trait`, `by_consent` (a segment's own purpose among them), `by_identifier_type`: as the name says.
-    `inside_when_empty`: segments that a profile is in before anything is known of it; evaluate them once for
-    each new profile, no index leads there. `leaves_by_event` and `finders`: the types that need leaf state.
+    known: `by_counter[type]` (those that count the type without `where` and window) and `asking(key)`.
+    `by_trait`, `by_consent` (a segment's own purpose among them): as the name says. `leaves_by_event` and
+    `finders`: the types that need leaf state.
     `capacities`: leaf key → capacity, for folding.
     """
 
     __slots__ = (
+        "_inside_with",
         "by_consent",
         "by_counter",
         "by_event",
-        "by_identifier_type",
         "by_leaf",
         "by_trait",
         "capacities",
         "finders",
-        "inside_when_empty",
         "leaves",
         "leaves_by_event",
         "segments",
@@ -185,11 +200,13 @@ class Catalogue:
 
     def __init__(self, definitions: Iterable[Definition]) -> None:
         """Compile. Raises InvariantViolation when two definitions have one id: keep them by id."""
-        compiled: dict[str, CompiledSegment] = {}
+        named: dict[str, Definition] = {}
         for definition in sorted(definitions, key=lambda definition: definition.id):
-            if definition.id in compiled:
+            if definition.id in named:
                 raise InvariantViolation("two definitions have one id", segment=definition.id)
-            compiled[definition.id] = CompiledSegment(definition)
+            named[definition.id] = definition
+        references = References(named)
+        compiled = {name: CompiledSegment(one, references.expand(one.where)) for name, one in named.items()}
         self.segments: Mapping[str, CompiledSegment] = MappingProxyType(compiled)
         self.leaves: Mapping[str, Leaf] = MappingProxyType(_leaves(compiled.values()))
         self.capacities: dict[str, int] = {key: leaf.capacity for key, leaf in self.leaves.items()}
@@ -198,28 +215,61 @@ class Catalogue:
             by_event.setdefault(leaf.event, []).append(leaf)
         self.leaves_by_event: dict[str, tuple[Leaf, ...]] = _frozen(by_event)
         self.finders: dict[str, LeafFinder] = {event: LeafFinder(found) for event, found in by_event.items()}
-        self.by_event = self._index(lambda segment: (one.event for one in _counted(segment)))
+        self.by_event = self._index(lambda segment: (one.event for one in segment.asked))
         self.by_counter = self._index(
-            lambda segment: (one.event for one in _counted(segment) if not _needs_leaf(one))
+            lambda segment: (one.event for one in segment.asked if not one.needs_leaf())
         )
         self.by_leaf = self._index(lambda segment: (use.key for use in segment.uses))
         self.by_trait = self._index(
-            lambda segment: (
-                one.trait for one in atoms(segment.definition.where) if isinstance(one, TraitTests)
-            )
+            lambda segment: (one.trait for one in segment.atoms if isinstance(one, TraitTests | TraitDate))
         )
         self.by_consent = self._index(_purposes)
-        self.by_identifier_type = self._index(
-            lambda segment: (
-                one.identifier_type
-                for one in atoms(segment.definition.where)
-                if isinstance(one, HasIdentifier)
-            )
-        )
-        empty = Facet()
-        self.inside_when_empty: tuple[CompiledSegment, ...] = tuple(
-            segment for segment in compiled.values() if segment.evaluate(empty, (), 1)[0]
-        )
+        self._inside_with: dict[frozenset[str], tuple[CompiledSegment, ...]] = {}
+
+    def asking(self, key: str) -> tuple[CompiledSegment, ...]:
+        """Segments that ask about a leaf. The key of a valued one may have a number behind it."""
+        found = self.by_leaf.get(key)
+        if found is None:
+            found = self.by_leaf.get(key.partition(VALUE)[0], ())
+        return found
+
+    def concerned(
+        self, fold: Facet, identifier_types: Collection[str], memberships: Mapping[str, list[Any]]
+    ) -> list[CompiledSegment]:
+        """Segments, sorted by id, that a profile may be inside of, or of which it was told that it is.
+
+        Every other one finds nothing of what it asks about, so its answer is that for a profile of which only
+        the identifier types are known: no, for ever. `memberships`: segment id → whether inside, and more.
+        """
+        found = {segment.id: segment for segment in self.inside_with(identifier_types)}
+        for keys, index in (
+            (fold.leaves, self.by_leaf),
+            (fold.counters, self.by_counter),
+            (fold.traits, self.by_trait),
+            (fold.consent, self.by_consent),
+        ):
+            for key in keys:
+                for segment in index.get(key, ()):
+                    found[segment.id] = segment
+        for name, membership in memberships.items():
+            if membership[0] and name in self.segments:
+                found[name] = self.segments[name]
+        return [found[name] for name in sorted(found)]
+
+    def inside_with(self, identifier_types: Collection[str]) -> tuple[CompiledSegment, ...]:
+        """Segments that a profile is in of which nothing is known but which identifier types it has.
+
+        Evaluate them once for each new profile: no index of what was seen leads to them.
+        """
+        key = frozenset(identifier_types)
+        known = self._inside_with.get(key)
+        if known is None:
+            if len(self._inside_with) >= TYPE_SETS_MAX:
+                self._inside_with.clear()
+            segments = self.segments.values()
+            known = tuple(one for one in segments if one.evaluate(EMPTY, key, 1)[0])
+            self._inside_with[key] = known
+        return known
 
     def _index(
         self, keys_of: Callable[[CompiledSegment], Iterable[str]]
@@ -235,29 +285,16 @@ def _frozen(lists: Mapping[str, list[Value]]) -> dict[str, tuple[Value, ...]]:
     return {key: tuple(lists[key]) for key in sorted(lists)}
 
 
-def _counted(segment: CompiledSegment) -> Iterable[EventCount]:
-    return (one for one in atoms(segment.definition.where) if isinstance(one, EventCount))
-
-
-def _needs_leaf(condition: EventCount) -> bool:
-    """An event that is counted ever, whatever its properties, is in the counters already."""
-    return bool(condition.where) or condition.within_ms is not None
-
-
 def _purposes(segment: CompiledSegment) -> Iterable[str]:
     if segment.definition.purpose is not None:
         yield segment.definition.purpose
-    for one in atoms(segment.definition.where):
+    for one in segment.atoms:
         if isinstance(one, ConsentGiven):
             yield one.purpose
 
 
-def _uses(definition: Definition) -> tuple[LeafUse, ...]:
-    uses = (
-        LeafUse(leaf_key(one.event, one.where), one.within_ms, max(capacity_needed(one), 1))
-        for one in atoms(definition.where)
-        if isinstance(one, EventCount) and _needs_leaf(one)
-    )
+def _uses(asked: Iterable[Asked]) -> tuple[LeafUse, ...]:
+    uses = (LeafUse(one.key(), one.within_ms, max(one.needed, 1)) for one in asked if one.needs_leaf())
     return tuple(dict.fromkeys(uses))
 
 
@@ -265,22 +302,32 @@ def _leaves(segments: Iterable[CompiledSegment]) -> dict[str, Leaf]:
     """Every leaf that some segment needs, sorted by key, as large as its most demanding user wants it."""
     leaves: dict[str, Leaf] = {}
     for segment in segments:
-        for one in _counted(segment):
-            if not _needs_leaf(one):
+        for one in segment.asked:
+            if not one.needs_leaf():
                 continue
-            key = leaf_key(one.event, one.where)
+            key = one.key()
             known = leaves.get(key)
-            if known is not None and (known.event, known.where) != (one.event, one.where):
+            same = (one.event, one.where, one.number_in)
+            if known is not None and (known.event, known.where, known.number_in) != same:
                 raise InvariantViolation("two leaves have one key", leaf=key)
             leaves[key] = Leaf(
                 key=key,
                 event=one.event,
                 where=one.where,
-                matches=compile_where(one.where) if known is None else known.matches,
-                capacity=max(capacity_needed(one), 1 if known is None else known.capacity),
+                matches=_matches(one) if known is None else known.matches,
+                capacity=max(one.needed, 1 if known is None else known.capacity),
                 keep_ms=max(one.within_ms or 0, 0 if known is None else known.keep_ms),
+                number_in=one.number_in,
             )
     return {key: leaves[key] for key in sorted(leaves)}
+
+
+def _matches(asked: Asked) -> Callable[[Mapping[str, Any]], bool]:
+    """Whether an event belongs to the leaf; to a valued one only with a number."""
+    where, name = compile_where(asked.where), asked.number_in
+    if name is None:
+        return where
+    return lambda properties: where(properties) and millionths(properties.get(name)) is not None
 
 
 def _text_asked_for(where: tuple[PropertyTests, ...]) -> tuple[str, str] | None:

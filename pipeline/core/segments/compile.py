@@ -1,37 +1,41 @@
 """Conditions compiled to closures that answer, in one number, "is it true?" and "until when?".
 
-A *signed instant* is positive when the condition holds and negative when it does not; its size is the next
-instant (ms) at which that may change by itself, NEVER if it cannot. So `all` is a minimum, `any` a maximum
+The answer is a signed instant, see signed.py. So `all` is a minimum, `any` a maximum
 and negation a sign: the minimum of a true and a false one is the false one, of two true ones the first to
 end, of two false ones the last to become true. It must not know how definitions are written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import Final, TypeAlias, assert_never
+from typing import assert_never
 
-from ..facet import NEVER, Facet
+from ..facet import Facet
+from .asked import as_count
+from .dates import compile_date
 from .definition import (
     All,
     AnyOf,
     Comparison,
     Condition,
     ConsentGiven,
+    EventAggregate,
     EventCount,
+    EventSequence,
+    FirstTime,
     Group,
     HasIdentifier,
+    InSegment,
     NoneOf,
+    NotSince,
+    TraitDate,
     TraitTests,
 )
 from .leaf import leaf_key
 from .operators import compile_tests
-
-YES: Final = NEVER
-NO: Final = -NEVER
-Evaluate: TypeAlias = Callable[[Facet, Collection[str], int], int]
-"""(fold, identifier types of the profile, now in ms > 0) → signed instant, its size > now."""
+from .signed import NO, YES, Evaluate
+from .windows import compile_aggregate, compile_first_time, compile_sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +61,26 @@ def compile_condition(condition: Condition, negated: bool = False) -> Compiled:
         return Compiled(_trait(condition, negated), windows=False)
     if isinstance(condition, EventCount):
         return Compiled(_event(condition, negated), windows=condition.within_ms is not None)
+    if isinstance(condition, NotSince):
+        return compile_condition(as_count(condition), negated)
+    if isinstance(condition, FirstTime):
+        if condition.within_ms is not None:
+            return Compiled(compile_first_time(condition, condition.within_ms, negated), windows=True)
+        once = EventCount(condition.event, condition.where, None, Comparison.EXACTLY, 1)
+        return compile_condition(once, negated)
+    if isinstance(condition, EventAggregate):
+        return Compiled(compile_aggregate(condition, negated), windows=condition.within_ms is not None)
+    if isinstance(condition, EventSequence):
+        return Compiled(compile_sequence(condition, negated), windows=True)
+    if isinstance(condition, TraitDate):
+        return Compiled(_date(condition, negated), windows=True)
     if isinstance(condition, ConsentGiven):
         return Compiled(_consent(condition.purpose, negated), windows=False)
     if isinstance(condition, HasIdentifier):
         return Compiled(_has(condition.identifier_type, negated), windows=False)
+    if isinstance(condition, InSegment):
+        raise TypeError("a reference is written out before it is compiled, see references.py")
     assert_never(condition)
-
-
-def capacity_needed(condition: EventCount) -> int:
-    """How many of the newest instants decide the condition; 0 if it only counts."""
-    if condition.within_ms is None:
-        return 0
-    return condition.number if condition.comparison is Comparison.AT_LEAST else condition.number + 1
 
 
 def _compile_group(group: Group, negated: bool) -> Compiled:
@@ -145,6 +157,17 @@ def _trait(condition: TraitTests, negated: bool) -> Evaluate:
         if cell is None:
             return absent
         return yes if holds(cell[0]) else no
+
+    return evaluate
+
+
+def _date(condition: TraitDate, negated: bool) -> Evaluate:
+    name, signed_at = condition.trait, compile_date(condition)
+    sign = -1 if negated else 1
+
+    def evaluate(fold: Facet, types: Collection[str], now_ms: int) -> int:
+        cell = fold.traits.get(name)
+        return sign * (NO if cell is None else signed_at(cell[0], now_ms))
 
     return evaluate
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final, TypeAlias
 
 import orjson
 
 from ..duration import format_duration
+from .document import NOWHERE, Place
 
 HASH_CHARS: Final = 64  # SHA-256 in hexadecimal
 Scalar: TypeAlias = str | int | float | bool
@@ -44,6 +45,32 @@ class Comparison(StrEnum):
     AT_LEAST = "at_least"
     AT_MOST = "at_most"
     EXACTLY = "exactly"
+
+
+class Aggregate(StrEnum):
+    """What is made of a number that each event carries."""
+
+    SUM = "sum"
+    MIN = "min"
+    MAX = "max"
+    AVG = "avg"
+
+
+class DateOperator(StrEnum):
+    """How the date or instant in a trait stands to now."""
+
+    ON = "on"
+    ANNIVERSARY = "anniversary"
+    WITHIN_NEXT = "within_next"
+    WITHIN_LAST = "within_last"
+
+
+class Day(StrEnum):
+    """A calendar day seen from now."""
+
+    YESTERDAY = "yesterday"
+    TODAY = "today"
+    TOMORROW = "tomorrow"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +147,107 @@ class EventCount:
     number: int
 
     def to_json(self) -> dict[str, Any]:
-        written: dict[str, Any] = {"event": self.event}
-        if self.where:
-            written["where"] = where_to_json(self.where)
-        if self.within_ms is not None:
-            written["within"] = format_duration(self.within_ms)
-        return written | {str(self.comparison): self.number}
+        return _events_to_json("event", self.event, self.where, self.within_ms) | {
+            str(self.comparison): self.number
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class EventAggregate:
+    """An aggregate of the numbers in `property` of such events. `tests`: gt, gte, lt, lte, sorted.
+
+    `within_ms` None: ever.
+    """
+
+    event: str
+    where: tuple[PropertyTests, ...]
+    within_ms: int | None
+    aggregate: Aggregate
+    property: str
+    tests: tuple[Test, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        written = _events_to_json("event", self.event, self.where, self.within_ms)
+        return written | {str(self.aggregate): self.property} | tests_to_json(self.tests)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One kind of event in a sequence."""
+
+    event: str
+    where: tuple[PropertyTests, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return _events_to_json("event", self.event, self.where, None)
+
+
+@dataclass(frozen=True, slots=True)
+class EventSequence:
+    """Such events happened one after the other, each later than the one before, all in the window."""
+
+    steps: tuple[Step, ...]
+    within_ms: int
+
+    def to_json(self) -> dict[str, Any]:
+        steps = [step.to_json() for step in self.steps]
+        return {"sequence": steps, "within": format_duration(self.within_ms)}
+
+
+@dataclass(frozen=True, slots=True)
+class FirstTime:
+    """Such an event happened exactly once, ever; with `within_ms` it also lies in that window."""
+
+    event: str
+    where: tuple[PropertyTests, ...]
+    within_ms: int | None
+
+    def to_json(self) -> dict[str, Any]:
+        return _events_to_json("first_time", self.event, self.where, self.within_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class NotSince:
+    """No such event lies in the window; `for_ms` None: it never happened."""
+
+    event: str
+    where: tuple[PropertyTests, ...]
+    for_ms: int | None
+
+    def to_json(self) -> dict[str, Any]:
+        inner = _events_to_json("event", self.event, self.where, None)
+        if self.for_ms is not None:
+            inner["for"] = format_duration(self.for_ms)
+        return {"not_since": inner}
+
+
+@dataclass(frozen=True, slots=True)
+class TraitDate:
+    """How the date in a trait stands to now. `operand`: a `Day`, or a duration in ms for the two windows.
+
+    `timezone`: name of the zone whose calendar counts, None for UTC and days of 24 hours.
+    """
+
+    trait: str
+    operator: DateOperator
+    operand: Day | int
+    timezone: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        operand = str(self.operand) if isinstance(self.operand, Day) else format_duration(self.operand)
+        written: dict[str, Any] = {"trait": self.trait, str(self.operator): operand}
+        return written if self.timezone is None else written | {"timezone": self.timezone}
+
+
+@dataclass(frozen=True, slots=True)
+class InSegment:
+    """The profile is inside another segment. `place`: where that is written, for refusals."""
+
+    segment_id: str
+    place: Place = field(default=NOWHERE, compare=False, repr=False)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"segment": self.segment_id}
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +271,8 @@ class HasIdentifier:
 
 
 Group: TypeAlias = All | AnyOf | NoneOf
-Atom: TypeAlias = TraitTests | EventCount | ConsentGiven | HasIdentifier
+EventAtom: TypeAlias = EventCount | EventAggregate | EventSequence | FirstTime | NotSince
+Atom: TypeAlias = TraitTests | TraitDate | EventAtom | ConsentGiven | HasIdentifier | InSegment
 Condition: TypeAlias = Group | Atom
 
 
@@ -203,6 +326,17 @@ def tests_to_json(tests: tuple[Test, ...]) -> dict[str, Any]:
 def where_to_json(where: tuple[PropertyTests, ...]) -> dict[str, Any]:
     """The long form of an event's `where`: `{property: {operator: operand}}`."""
     return {tested.property: tests_to_json(tested.tests) for tested in where}
+
+
+def _events_to_json(
+    head: str, event: str, where: tuple[PropertyTests, ...], within_ms: int | None
+) -> dict[str, Any]:
+    written: dict[str, Any] = {head: event}
+    if where:
+        written["where"] = where_to_json(where)
+    if within_ms is not None:
+        written["within"] = format_duration(within_ms)
+    return written
 
 
 def canonical_bytes(written: Any) -> bytes:

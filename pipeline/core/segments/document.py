@@ -40,6 +40,9 @@ class Place:
         return f"line {self.line}, column {self.column}" if self.line else self.path or "definition"
 
 
+NOWHERE: Final = Place("")
+
+
 class DefinitionError(ConfigError):
     """A definition is refused. The message is one sentence: place, what is wrong, what to write instead."""
 

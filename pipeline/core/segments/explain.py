@@ -8,28 +8,37 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, assert_never
+from typing import Any, Final, TypeAlias, assert_never
 
-from ..duration import format_duration
 from ..facet import NEVER, Facet
 from ..instant import format_instant
-from .compile import Evaluate, compile_condition
+from . import asked
+from .asked import as_count
+from .compile import compile_condition
 from .definition import (
+    Aggregate,
     All,
     AnyOf,
-    Comparison,
     Condition,
     ConsentGiven,
     Definition,
+    EventAggregate,
     EventCount,
+    EventSequence,
+    FirstTime,
     HasIdentifier,
+    InSegment,
     NoneOf,
-    PropertyTests,
-    Test,
+    NotSince,
+    TraitDate,
     TraitTests,
 )
-from .leaf import leaf_key
+from .leaf import MILLIONTHS, LeafState, event_ids, leaf_key, totals_of, values_of
+from .references import References
+from .signed import Evaluate
+from .words import describe
 
+Events: TypeAlias = tuple[tuple[int, str], ...]
 EVENTS_MAX: Final = 20  # events shown of one condition, newest first
 
 
@@ -37,18 +46,19 @@ EVENTS_MAX: Final = 20  # events shown of one condition, newest first
 class Explained:
     """One condition and what it found. `changes_ms`: when its truth changes by itself; NEVER if it cannot.
 
-    `events`: (event time ms, event id) of those that decide it, newest first. `conditions`: those of a group.
+    `events`: (event time ms, event id) of those that decide it, newest first. `conditions`: those of a group,
+    or of the segment that a reference names, its consent first.
     """
 
     condition: Condition
     holds: bool
     changes_ms: int
     found: Mapping[str, Any]
-    events: tuple[tuple[int, str], ...] = ()
+    events: Events = ()
     conditions: tuple[Explained, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """A group with its `conditions`, others as written with `found` and `events`."""
+        """A group with its `conditions`, others with `found` and `events`, a reference with all."""
         group = isinstance(self.condition, All | AnyOf | NoneOf)
         written = self.condition.to_json()
         body: dict[str, Any] = {
@@ -59,7 +69,10 @@ class Explained:
         if group:
             return body | {"conditions": [one.to_json() for one in self.conditions]}
         events = [{"event_id": event_id, "at": format_instant(at_ms)} for at_ms, event_id in self.events]
-        return body | {"found": dict(self.found), "events": events}
+        body |= {"found": dict(self.found), "events": events}
+        if self.conditions:
+            body["conditions"] = [one.to_json() for one in self.conditions]
+        return body
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +109,19 @@ class WhySegment:
 
 
 def explain_segment(
-    definition: Definition, fold: Facet, identifiers: Collection[str], now_ms: int
+    definition: Definition,
+    fold: Facet,
+    identifiers: Collection[str],
+    now_ms: int,
+    definitions: Mapping[str, Definition],
 ) -> WhySegment:
-    """Explain a definition over the fold of a profile with these identifiers at `now_ms` > 0."""
-    where = _explain(definition.where, fold, identifiers, now_ms)
-    purpose = None
-    if definition.purpose is not None:
-        purpose = _explain(ConsentGiven(definition.purpose), fold, identifiers, now_ms)
+    """Explain a definition over the fold of a profile with these identifiers at `now_ms` > 0.
+
+    `definitions`: all that are in force, for those that it refers to.
+    """
+    explainer = _Explainer(fold, identifiers, now_ms, definitions)
+    where = explainer.explain(definition.where)
+    purpose = None if definition.purpose is None else explainer.explain(ConsentGiven(definition.purpose))
     granted = purpose is None or purpose.holds
     inside = granted and where.holds
     consent = [] if purpose is None else [purpose]
@@ -121,27 +140,73 @@ def explain_segment(
     )
 
 
-def _explain(condition: Condition, fold: Facet, identifiers: Collection[str], now_ms: int) -> Explained:
-    evaluate = compile_condition(condition).evaluate
-    types = {identifier[: identifier.index(":")] for identifier in identifiers}
-    holds, changes_ms = _truth(evaluate, fold, types, now_ms)
-    if isinstance(condition, All | AnyOf | NoneOf):
-        inner = tuple(_explain(one, fold, identifiers, now_ms) for one in condition.conditions)
-        return Explained(condition, holds, changes_ms, {}, conditions=inner)
-    if isinstance(condition, TraitTests):
-        found = _trait_found(condition, fold)
-    elif isinstance(condition, EventCount):
-        found, events = _events_found(condition, fold, now_ms)
+class _Explainer:
+    """One profile at one instant."""
+
+    def __init__(
+        self,
+        fold: Facet,
+        identifiers: Collection[str],
+        now_ms: int,
+        definitions: Mapping[str, Definition],
+    ) -> None:
+        self.fold, self.identifiers, self.now_ms = fold, identifiers, now_ms
+        self.types = {identifier[: identifier.index(":")] for identifier in identifiers}
+        self.definitions = definitions
+        self.references = References(definitions)
+
+    def explain(self, condition: Condition) -> Explained:
+        evaluate = compile_condition(self.references.expand(condition)).evaluate
+        holds, changes_ms = _truth(evaluate, self.fold, self.types, self.now_ms)
+        if isinstance(condition, All | AnyOf | NoneOf):
+            inner = tuple(map(self.explain, condition.conditions))
+            return Explained(condition, holds, changes_ms, {}, conditions=inner)
+        if isinstance(condition, InSegment):
+            inner = tuple(map(self.explain, self.inside(condition)))
+            return Explained(condition, holds, changes_ms, {"known": bool(inner)}, conditions=inner)
+        found, events = self.found(condition)
         return Explained(condition, holds, changes_ms, found, events)
-    elif isinstance(condition, ConsentGiven):
-        word = fold.consent.get(condition.purpose)
-        found = {"granted": None, "at": None} if word is None else _word(word)
-    elif isinstance(condition, HasIdentifier):
-        kind = f"{condition.identifier_type}:"
-        found = {"identifiers": sorted(one for one in identifiers if one.startswith(kind))}
-    else:
+
+    def inside(self, reference: InSegment) -> tuple[Condition, ...]:
+        """The conditions of a segment inside, its consent first; nothing of one that nobody can be in."""
+        if reference.segment_id not in self.references:
+            return ()
+        other = self.definitions[reference.segment_id]
+        return (other.where,) if other.purpose is None else (ConsentGiven(other.purpose), other.where)
+
+    def found(
+        self,
+        condition: TraitTests
+        | TraitDate
+        | EventCount
+        | EventAggregate
+        | EventSequence
+        | FirstTime
+        | NotSince
+        | ConsentGiven
+        | HasIdentifier,
+    ) -> tuple[dict[str, Any], Events]:
+        """What a plain condition has found, and the events that decide it."""
+        fold, now_ms = self.fold, self.now_ms
+        if isinstance(condition, TraitTests | TraitDate):
+            return _trait_found(condition.trait, fold), ()
+        if isinstance(condition, EventCount):
+            return _events_found(condition, fold, now_ms)
+        if isinstance(condition, NotSince):
+            return _events_found(as_count(condition), fold, now_ms)
+        if isinstance(condition, EventAggregate):
+            return _aggregate_found(condition, fold, now_ms)
+        if isinstance(condition, EventSequence):
+            return _sequence_found(condition, fold, now_ms)
+        if isinstance(condition, FirstTime):
+            return _first_time_found(condition, fold)
+        if isinstance(condition, ConsentGiven):
+            word = fold.consent.get(condition.purpose)
+            return {"granted": None, "at": None} if word is None else _word(word), ()
+        if isinstance(condition, HasIdentifier):
+            kind = f"{condition.identifier_type}:"
+            return {"identifiers": sorted(one for one in self.identifiers if one.startswith(kind))}, ()
         assert_never(condition)
-    return Explained(condition, holds, changes_ms, found)
 
 
 def _truth(evaluate: Evaluate, fold: Facet, types: Collection[str], now_ms: int) -> tuple[bool, int]:
@@ -160,17 +225,15 @@ def _word(word: list[Any]) -> dict[str, Any]:
     return {"granted": word[0], "at": format_instant(word[1])}
 
 
-def _trait_found(condition: TraitTests, fold: Facet) -> dict[str, Any]:
-    cell = fold.traits.get(condition.trait)
+def _trait_found(trait: str, fold: Facet) -> dict[str, Any]:
+    cell = fold.traits.get(trait)
     if cell is None:
         return {"value": None, "at": None}
     at = format_instant(cell[1]) if isinstance(cell[1], int) else None  # frequent and union have several
     return {"value": cell[0], "at": at}
 
 
-def _events_found(
-    condition: EventCount, fold: Facet, now_ms: int
-) -> tuple[dict[str, Any], tuple[tuple[int, str], ...]]:
+def _events_found(condition: EventCount, fold: Facet, now_ms: int) -> tuple[dict[str, Any], Events]:
     """How many there are, and which of them decide. Of a leaf only the newest instants are kept."""
     if not condition.where and condition.within_ms is None:
         return {"count": fold.counters.get(condition.event, 0), "or_more": False, "last_at": None}, ()
@@ -185,16 +248,68 @@ def _events_found(
     return found, tuple(inside[: -EVENTS_MAX - 1 : -1])
 
 
+def _kept(key: str, state: LeafState) -> list[tuple[int, str]]:
+    return list(zip(state[1], event_ids(key, state), strict=True))
+
+
+def _newest(pairs: list[tuple[int, str]]) -> Events:
+    return tuple(pairs[: -EVENTS_MAX - 1 : -1])
+
+
+def _aggregate_found(condition: EventAggregate, fold: Facet, now_ms: int) -> tuple[dict[str, Any], Events]:
+    """The aggregated number, null if there is none, and of how many events."""
+    key = leaf_key(condition.event, condition.where, condition.property)
+    state = fold.leaves.get(key)
+    if state is None:
+        return {"aggregate": 0 if condition.aggregate is Aggregate.SUM else None, "of": 0}, ()
+    if condition.within_ms is None:
+        total, least, most = totals_of(state)
+        of, pairs = state[0], _kept(key, state)
+    else:
+        oldest_ms = now_ms - condition.within_ms
+        pairs = [pair for pair in _kept(key, state) if pair[0] > oldest_ms][-asked.KEPT_MAX :]
+        of, values = len(pairs), values_of(state)[len(state[1]) - len(pairs) :]
+        total, least, most = sum(values), min(values, default=0), max(values, default=0)
+    millionths = {Aggregate.MIN: least, Aggregate.MAX: most}.get(condition.aggregate, total)
+    divisor = MILLIONTHS * (of if condition.aggregate is Aggregate.AVG else 1)
+    if not of and condition.aggregate is not Aggregate.SUM:
+        return {"aggregate": None, "of": 0}, ()
+    whole, rest = divmod(millionths, divisor)
+    return {"aggregate": millionths / divisor if rest else whole, "of": of}, _newest(pairs)
+
+
+def _sequence_found(condition: EventSequence, fold: Facet, now_ms: int) -> tuple[dict[str, Any], Events]:
+    """The latest such sequence, as far back from its last step as it goes within the window."""
+    found: list[tuple[int, str]] = []
+    for step in reversed(condition.steps):
+        key = leaf_key(step.event, step.where)
+        pairs = _kept(key, fold.leaves.get(key, [0, [], []]))[-asked.KEPT_MAX :]
+        limit_ms = found[-1][0] if found else NEVER
+        before = [pair for pair in pairs if now_ms - condition.within_ms < pair[0] < limit_ms]
+        if not before:
+            break
+        found.append(max(before))
+    return {"steps": len(found), "of": len(condition.steps)}, tuple(found)
+
+
+def _first_time_found(condition: FirstTime, fold: Facet) -> tuple[dict[str, Any], Events]:
+    key = leaf_key(condition.event, condition.where)
+    state = fold.leaves.get(key, [0, [], []])
+    count = state[0] if condition.where else fold.counters.get(condition.event, 0)
+    last_at = format_instant(state[1][-1]) if state[1] else None
+    return {"count": count, "or_more": False, "last_at": last_at}, _newest(_kept(key, state))
+
+
 # -- what would change it -----------------------------------------------------------------------------------
 
 
 def _flips(node: Explained) -> list[Explained]:
     """A smallest set of plain conditions whose truth must change for that of `node` to change."""
     group = node.condition
-    if not isinstance(group, All | AnyOf | NoneOf):
+    if not node.conditions:
         return [node]
     # An `all` breaks with one member and needs every false one; `any` and `none` are the other way round.
-    if isinstance(group, All):
+    if isinstance(group, All | InSegment):
         needed = [one for one in node.conditions if not one.holds]
     else:
         needed = [one for one in node.conditions if one.holds]
@@ -205,39 +320,3 @@ def _flips(node: Explained) -> list[Explained]:
 
 def _must(node: Explained) -> str:
     return f"{describe(node.condition)}: would have to {'end' if node.holds else 'become true'}"
-
-
-def describe(condition: Condition) -> str:
-    """A condition in words: `event order_completed (total gte 20) within 7d, at least 1`."""
-    if isinstance(condition, All | AnyOf | NoneOf):
-        word = {All: "all", AnyOf: "any", NoneOf: "none"}[type(condition)]
-        return f"{word} of {len(condition.conditions)}"
-    if isinstance(condition, TraitTests):
-        return f"trait {condition.trait} {_tests(condition.tests)}"
-    if isinstance(condition, EventCount):
-        where = f" ({_where(condition.where)})" if condition.where else ""
-        within = "" if condition.within_ms is None else f" within {format_duration(condition.within_ms)}"
-        return f"event {condition.event}{where}{within}, {_comparison(condition)}"
-    if isinstance(condition, ConsentGiven):
-        return f"consent {condition.purpose}"
-    if isinstance(condition, HasIdentifier):
-        return f"has {condition.identifier_type}"
-    assert_never(condition)
-
-
-def _comparison(condition: EventCount) -> str:
-    words = {Comparison.AT_LEAST: "at least", Comparison.AT_MOST: "at most", Comparison.EXACTLY: "exactly"}
-    return f"{words[condition.comparison]} {condition.number}"
-
-
-def _tests(tests: tuple[Test, ...]) -> str:
-    return " and ".join(f"{test.operator} {_operand(test)}" for test in tests)
-
-
-def _operand(test: Test) -> str:
-    values = test.operand if isinstance(test.operand, tuple) else (test.operand,)
-    return ", ".join(str(value).lower() if isinstance(value, bool) else str(value) for value in values)
-
-
-def _where(where: tuple[PropertyTests, ...]) -> str:
-    return " and ".join(f"{tested.property} {_tests(tested.tests)}" for tested in where)

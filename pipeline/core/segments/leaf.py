@@ -3,6 +3,10 @@
 Decides which instants are kept and how two states become one. A leaf state is `[count ever, newest instants,
 their event ids]`, instants ascending, ties in the order of event ids, at most `capacity` of them. Adding is
 associative and commutative: any order of arrival and any split into facets gives the same state.
+
+A *valued* leaf keeps a number of each event, for sums and other aggregates. Its key names the property, each
+of its event ids stands behind the number, `12500000 e17`, and its state goes on with `total ever, least,
+most`. Numbers are whole millionths, so that no order of additions makes a difference.
 """
 
 from __future__ import annotations
@@ -11,12 +15,22 @@ import hashlib
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any, Final, TypeAlias
 
 from .definition import PropertyTests, canonical_bytes, where_to_json
 
 KEY_HASH_CHARS: Final = 16  # 64 bits; the catalogue refuses two leaves with one key
 LeafState: TypeAlias = list[Any]
+MILLIONTHS: Final = 1_000_000
+"""What one is counted in: an amount of money has two decimals, a price per unit or a share up to six."""
+NUMBER_MAX: Final = 10**12  # a larger number in a property is none: its millionths must have 64 bits
+VALUE: Final = "\x1f"
+"""Stands between the key of a valued leaf and the number that a touch brings, while they travel."""
+_HAS_VALUES: Final = "$"
+_TOTAL: Final = 3
+_LEAST: Final = 4
+_MOST: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +41,7 @@ class Leaf:
     `matches` tells whether an event of type `event` with these properties belongs to it.
     `capacity` is the number of newest instants that the most demanding user needs, at least 1.
     `keep_ms` is the longest window that uses it; 0 when it is only counted. Older instants decide nothing.
+    `number_in`: the property whose number is kept of each event; one without it does not belong to the leaf.
     """
 
     key: str
@@ -35,6 +50,13 @@ class Leaf:
     matches: Callable[[Mapping[str, Any]], bool]
     capacity: int
     keep_ms: int
+    number_in: str | None = None
+
+    def key_for(self, properties: Mapping[str, Any]) -> str:
+        """The key with which an event that matches travels: a valued leaf's has the number behind it."""
+        if self.number_in is None:
+            return self.key
+        return f"{self.key}{VALUE}{millionths(properties.get(self.number_in))}"
 
     @property
     def has_where(self) -> bool:
@@ -42,15 +64,65 @@ class Leaf:
         return bool(self.where)
 
 
-def leaf_key(event: str, where: tuple[PropertyTests, ...]) -> str:
+def leaf_key(event: str, where: tuple[PropertyTests, ...], number_in: str | None = None) -> str:
     """The stable key: the event type, and a short hash of the canonical `where` if there is one.
 
-    A hash because every facet stores the key, and a `where` may name a thousand values.
+    A hash because every facet stores the key, and a `where` may name a thousand values. That of a valued leaf
+    covers `number_in` as well.
     """
-    if not where:
-        return event
-    digest = hashlib.sha256(canonical_bytes(where_to_json(where))).hexdigest()
-    return f"{event}#{digest[:KEY_HASH_CHARS]}"
+    if number_in is not None:
+        asked = {"where": where_to_json(where), "property": number_in}
+        return f"{event}{_HAS_VALUES}{_digest(asked)}"
+    return f"{event}#{_digest(where_to_json(where))}" if where else event
+
+
+def _digest(written: dict[str, Any]) -> str:
+    return hashlib.sha256(canonical_bytes(written)).hexdigest()[:KEY_HASH_CHARS]
+
+
+def millionths(value: object) -> int | None:
+    """A JSON number in whole millionths, half to even; None for anything else and beyond NUMBER_MAX.
+
+    Of a number with a fraction its shortest decimal form counts, which is how it was written: 0.1 is 100000.
+    """
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not -NUMBER_MAX <= value <= NUMBER_MAX
+    ):
+        return None
+    if isinstance(value, int):
+        return value * MILLIONTHS
+    return int((Decimal(repr(value)) * MILLIONTHS).to_integral_value(ROUND_HALF_EVEN))
+
+
+def add_value(state: LeafState | None, t: int, event_id: str, text: str, capacity: int) -> LeafState:
+    """Count one event with its number, in millionths as `text`, in the state of a valued leaf, in place."""
+    number = int(text)
+    if state is None:
+        return [1, [t], [f"{text} {event_id}"], text, number, number]
+    add_instant(state, t, f"{text} {event_id}", capacity)
+    state[_TOTAL] = str(int(state[_TOTAL]) + number)
+    state[_LEAST] = min(state[_LEAST], number)
+    state[_MOST] = max(state[_MOST], number)
+    return state
+
+
+def event_ids(key: str, state: LeafState) -> list[str]:
+    """The event ids of the kept instants, without the numbers of a valued leaf."""
+    ids: list[str] = state[2]
+    return [one.partition(" ")[2] for one in ids] if _HAS_VALUES in key else ids
+
+
+def values_of(state: LeafState) -> list[int]:
+    """The numbers of the kept instants of a valued leaf."""
+    ids: list[str] = state[2]
+    return [int(one[: one.index(" ")]) for one in ids]
+
+
+def totals_of(state: LeafState) -> tuple[int, int, int]:
+    """Total, least and most of all numbers that a valued leaf ever counted; it has counted one at least."""
+    return int(state[_TOTAL]), state[_LEAST], state[_MOST]
 
 
 def add_instant(state: LeafState, t: int, event_id: str, capacity: int) -> None:
@@ -85,4 +157,13 @@ def combine_states(a: LeafState, b: LeafState, capacity: int) -> LeafState:
     else:
         merged = sorted([*zip(a[1], a[2], strict=True), *zip(b[1], b[2], strict=True)])
         instants, ids = [t for t, _ in merged], [event_id for _, event_id in merged]
-    return [a[0] + b[0], instants[-capacity:], ids[-capacity:]]
+    combined = [a[0] + b[0], instants[-capacity:], ids[-capacity:]]
+    if len(a) > _TOTAL or len(b) > _TOTAL:
+        combined += _combine_totals(a[_TOTAL:], b[_TOTAL:])
+    return combined
+
+
+def _combine_totals(a: list[Any], b: list[Any]) -> list[Any]:
+    if not a or not b:
+        return list(a or b)
+    return [str(int(a[0]) + int(b[0])), min(a[1], b[1]), max(a[2], b[2])]

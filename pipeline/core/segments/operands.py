@@ -14,6 +14,7 @@ from .operators import instant_ms
 from .pattern import pattern_fault
 
 OPERATORS: Final = tuple(str(operator) for operator in Operator)
+NUMBER_OPERATORS: Final = ("gt", "gte", "lt", "lte")
 IN_VALUES_MAX: Final = 1_000
 TEXT_CHARS_MAX: Final = 1_000
 PROPERTIES_MAX: Final = 50  # properties that one `where` may name

@@ -18,10 +18,12 @@ from ..duration import format_duration
 from ..facet import Facet
 from ..node import Component, Profile
 from ..touch import Touch
+from .asked import asked_by
 from .catalogue import Catalogue, CompiledSegment
-from .definition import Definition, EventCount, atoms
-from .explain import describe
-from .leaf import LeafState, combine_states, leaf_key
+from .definition import Definition
+from .leaf import LeafState, combine_states
+from .references import users_of
+from .words import approximations, describe
 
 EXAMPLES_MAX: Final = 10  # profile ids shown of each group, the smallest
 OVERLAPS_MAX: Final = 10  # other segments shown, those that share most profiles
@@ -94,31 +96,39 @@ class Preview:
     def __init__(
         self, definitions: Iterable[Definition], applied: Iterable[Definition], history_ms: int
     ) -> None:
-        self._catalogue = Catalogue(definitions)
-        known = Catalogue(applied).leaves
+        wanted = {one.id: one for one in definitions}
+        before = {one.id: one for one in applied}
+        self._all = {**before, **wanted}
+        self._catalogue = Catalogue(self._all.values())
+        known = Catalogue(before.values()).leaves
         self.fill: dict[str, bool] = {}
         """Leaf key → whether the state keeps it, but too few instants of it."""
         for key, leaf in self._catalogue.leaves.items():
             if key not in known or leaf.capacity > known[key].capacity:
                 self.fill[key] = key in known
         self._filled: dict[str, Facet] = {}
+        self._wanted = [self._catalogue.segments[name] for name in sorted(wanted)]
         self.segments = {
             segment.id: SegmentPreview(segment.definition, list(self._notes(segment, history_ms)))
-            for segment in self._catalogue.segments.values()
+            for segment in self._wanted
         }
         self.profiles = 0
 
     def _notes(self, segment: CompiledSegment, history_ms: int) -> Iterator[str]:
         history = format_duration(history_ms)
-        for one in atoms(segment.definition.where):
-            if not isinstance(one, EventCount) or leaf_key(one.event, one.where) not in self.fill:
-                continue
-            if one.within_ms is None and not one.where:
-                continue  # It is in the counters.
-            if one.within_ms is None:
-                yield f"{describe(one)}: counted from the history only, which goes back {history}"
-            elif one.within_ms > history_ms:
-                yield f"{describe(one)}: the window is longer than the history, which goes back {history}"
+        for one in segment.atoms:
+            for asked in asked_by(one):
+                if not asked.needs_leaf() or asked.key() not in self.fill:
+                    continue
+                if asked.within_ms is None:
+                    yield f"{describe(one)}: counted from the history only, which goes back {history}"
+                elif asked.within_ms > history_ms:
+                    yield (
+                        f"{describe(one)}: the window is longer than the history, which goes back {history}"
+                    )
+        yield from approximations(segment.definition)
+        if users := sorted(users_of([segment.id], self._all)):
+            yield f"also changes who is inside {', '.join(users)}"
 
     def wants(self, touch: Touch) -> bool:
         """Whether a touch may belong to a leaf that must be filled."""
@@ -130,10 +140,11 @@ class Preview:
         finder = self._catalogue.finders.get(touch.type)
         if finder is None:
             return
-        for leaf in finder.find(orjson.loads(touch.properties or "{}")):
+        properties = orjson.loads(touch.properties or "{}")
+        for leaf in finder.find(properties):
             if leaf.key in self.fill:
                 facet = self._filled.setdefault(touch.identifiers[0], Facet())
-                facet.see_leaf(leaf.key, leaf.capacity, touch.occurred_at, touch.event_id)
+                facet.see_leaf(leaf.key_for(properties), leaf.capacity, touch.occurred_at, touch.event_id)
 
     def add(self, component: Component, profile: Profile, now_ms: int) -> None:
         """Evaluate every definition over one live profile. Its fold is changed: it is of no further use."""
@@ -141,7 +152,7 @@ class Preview:
         fold = profile.fold
         if self.fill:
             fold.leaves = {**fold.leaves, **self._leaves(component, profile)}
-        for segment in self._catalogue.segments.values():
+        for segment in self._wanted:
             inside, _ = segment.evaluate(fold, profile.types, now_ms)
             self.segments[segment.id].add(profile, inside)
 
@@ -164,4 +175,4 @@ def _remembered(before: LeafState, again: LeafState) -> LeafState:
     pairs = [*zip(before[1], before[2], strict=True)]
     pairs += [pair for pair in zip(again[1], again[2], strict=True) if pair[1] not in before[2]]
     pairs.sort()
-    return [before[0], [at_ms for at_ms, _ in pairs], [event_id for _, event_id in pairs]]
+    return [before[0], [at_ms for at_ms, _ in pairs], [event_id for _, event_id in pairs], *before[3:]]

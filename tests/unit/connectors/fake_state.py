@@ -18,7 +18,7 @@ def perfect_state(shop: Shop, at_ms: int) -> list[dict[str, Any]]:
             "profile_id": f"{number:032x}",
             "identifiers": identifiers,
             "traits": {name: value for name, (_, value) in group.traits.items()},
-            "consent": {name: value for name, (_, value) in group.consent.items()},
+            "consent": {purpose: group.granted(purpose) for purpose in group.words},
             "counters": group.counters(),
             "memberships": {name: {"sequence": 1, "since": at_ms}
                             for name, inside in SEGMENTS.items() if inside(group, at_ms)},

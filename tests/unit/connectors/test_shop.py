@@ -37,14 +37,16 @@ def test_truth_equals_a_naive_union_find_over_the_raw_touchpoints(seed: int) -> 
     shop, emissions = play(seed)
     naive = Naive(accepted(emissions))
     groups, counters = naive.groups(), naive.counters()
-    traits, consent = naive.newest("traits"), naive.newest("consent")
+    traits = naive.newest("traits")
     expected = {frozenset(group.identifiers): group for group in shop.truth.groups()}
     assert set(expected) == set(groups.values())
     for root, members in groups.items():
         group = expected[members]
         assert group.counters() == counters[root]
         assert {name: value for name, (_, value) in group.traits.items()} == traits[root]
-        assert {name: value for name, (_, value) in group.consent.items()} == consent[root]
+        for purpose, words in group.words.items():
+            if len({yes for _, yes, _ in words}) == 1:
+                assert group.granted(purpose) == next(iter(words))[1]
 
 
 @pytest.mark.parametrize("seed", range(2))

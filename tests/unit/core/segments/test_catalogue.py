@@ -134,16 +134,20 @@ def test_indexes_lead_from_an_input_to_its_segments() -> None:
     )
     ids = {
         name: {key: [segment.id for segment in segments] for key, segments in getattr(compiled, name).items()}
-        for name in ("by_event", "by_trait", "by_consent", "by_identifier_type")
+        for name in ("by_event", "by_trait", "by_consent")
     }
     madrid = "madrid-running-no-purchase"
     assert ids == {
         "by_event": {"order_completed": ["c", madrid], "product_viewed": [madrid]},
         "by_trait": {"city": [madrid]},
         "by_consent": {"marketing": ["b", madrid]},
-        "by_identifier_type": {"email": ["b"]},
     }
-    assert [segment.id for segment in compiled.inside_when_empty] == ["c"]
+    assert [segment.id for segment in compiled.inside_with(())] == ["c"]
+    compiled = catalogue("{has: email}", "{all: [{has: email}, {has: phone}]}", "{none: [{has: phone}]}")
+    inside = [
+        [one.id for one in compiled.inside_with(types)] for types in ((), {"email"}, ("phone", "email"))
+    ]
+    assert inside == [["c"], ["a", "c"], ["a", "b"]]
 
 
 def test_an_event_finds_its_leaves_by_the_text_of_a_property() -> None:

@@ -9,9 +9,10 @@ import pytest
 
 from pipeline.core.facet import NEVER
 from pipeline.core.segments.catalogue import Catalogue
-from pipeline.core.segments.definition import All, AnyOf, NoneOf
-from pipeline.core.segments.explain import Explained, WhySegment, describe, explain_segment
+from pipeline.core.segments.definition import All, AnyOf, InSegment, NoneOf
+from pipeline.core.segments.explain import Explained, WhySegment, explain_segment
 from pipeline.core.segments.parse import definition_from_json
+from pipeline.core.segments.words import describe
 from tests.support.segment_cases import (
     HOUR_MS,
     PURPOSES,
@@ -39,7 +40,7 @@ def explained(where: dict[str, Any], purpose: str | None = None, now_ms: int = N
     document = {"id": "a-segment", "where": where} | ({"purpose": purpose} if purpose else {})
     definition = definition_from_json(document)
     facet = fold(Catalogue([definition]), HISTORY, TRAITS, CONSENT)
-    return explain_segment(definition, facet, IDENTIFIERS, now_ms)
+    return explain_segment(definition, facet, IDENTIFIERS, now_ms, {definition.id: definition})
 
 
 @pytest.mark.parametrize(
@@ -71,6 +72,18 @@ def explained(where: dict[str, Any], purpose: str | None = None, now_ms: int = N
         ({"consent": "letters"}, False, None, []),
         ({"has": "email"}, True, ["email:a@x", "email:b@x"], []),
         ({"has": "phone"}, False, [], []),
+        ({"trait": "born", "anniversary": "today"}, False, "1986-02-01", []),
+        ({"event": "viewed", "sum": "price", "gte": 125}, True, 125, ["v3"]),
+        ({"event": "viewed", "avg": "price", "within": "2h", "lt": 60}, False, 60, ["v3", "v2"]),
+        ({"event": "viewed", "min": "price", "within": "9h", "lt": 60}, True, 5, ["v3", "v2", "v1"]),
+        ({"event": "viewed", "max": "price", "within": "10m", "lt": 60}, False, None, []),
+        ({"event": "bought", "sum": "price", "lt": 60}, True, 0, []),
+        ({"first_time": "viewed"}, False, 3, []),
+        ({"first_time": "viewed", "where": {"price": 70}, "within": "1h"}, True, 1, ["v3"]),
+        ({"not_since": {"event": "viewed", "for": "2h"}}, False, 1, ["v3"]),
+        ({"not_since": {"event": "bought"}}, True, 0, []),
+        ({"sequence": [{"event": "viewed"}, {"event": "viewed"}], "within": "2h"}, True, 2, ["v3", "v2"]),
+        ({"sequence": [{"event": "bought"}, {"event": "viewed"}], "within": "2h"}, False, 1, ["v3"]),
     ],
     ids=str,
 )
@@ -79,12 +92,33 @@ def test_a_condition_tells_whether_it_holds_what_it_found_and_which_events_decid
 ) -> None:
     answer = explained(where)
     node = answer.where
-    (key,) = [name for name in ("value", "count", "granted", "identifiers") if name in node.found]
+    keys = ("value", "count", "granted", "identifiers", "aggregate", "steps")
+    (key,) = [name for name in keys if name in node.found]
     assert (answer.inside, node.holds, node.found[key]) == (holds, holds, found)
     assert [event_id for _, event_id in node.events] == events
     assert answer.would_change() == [
         f"{describe(node.condition)}: would have to {'end' if holds else 'become true'}"
     ]
+
+
+def test_a_segment_inside_is_explained_with_its_own_conditions() -> None:
+    viewers = {"id": "viewers", "purpose": "calls", "where": {"event": "viewed", "within": "2h"}}
+    document = {"id": "a-segment", "where": {"none": [{"segment": "viewers"}, {"segment": "gone"}]}}
+    viewers_known = definition_from_json(viewers)
+    definition = definition_from_json(document)
+    known = {one.id: one for one in (viewers_known, definition)}
+    facet = fold(Catalogue(known.values()), HISTORY, TRAITS, CONSENT)
+    answer = explain_segment(definition, facet, IDENTIFIERS, NOW_MS, known)
+    inside, gone = answer.where.conditions
+    assert (answer.inside, inside.holds, gone.holds) == (True, False, False)
+    assert [(describe(one.condition), one.holds) for one in inside.conditions] == [
+        ("consent calls", False),
+        ("event viewed within 2h, at least 1", True),
+    ]
+    assert (inside.found, gone.found, gone.conditions) == ({"known": True}, {"known": False}, ())
+    written = inside.to_json()
+    assert (written["condition"], len(written["conditions"])) == ({"segment": "viewers"}, 2)
+    assert answer.would_change() == ["consent calls: would have to become true"]
 
 
 def test_a_window_names_the_instant_at_which_it_closes_and_the_last_event_that_has_left_it() -> None:
@@ -148,13 +182,14 @@ def test_conditions_are_described_as_people_write_them() -> None:
 def test_the_tree_agrees_with_the_compiled_segment_and_its_groups_with_their_members(seed: int) -> None:
     rng = random.Random(seed)
     definitions = [definition_from_json(random_definition(rng, number)) for number in range(20)]
+    known = {one.id: one for one in definitions}
     catalogue = Catalogue(definitions)
     consent = {purpose: rng.random() < 0.7 for purpose in PURPOSES}
     types = [kind for kind in TYPES if rng.random() < 0.5]
     facet = fold(catalogue, random_history(rng, rng.choice([0, 3, 12])), random_traits(rng), consent)
     for definition in definitions:
         now_ms = START_MS + rng.randrange(12 * HOUR_MS)
-        answer = explain_segment(definition, facet, [f"{kind}:1" for kind in types], now_ms)
+        answer = explain_segment(definition, facet, [f"{kind}:1" for kind in types], now_ms, known)
         expected = catalogue.segments[definition.id].evaluate(facet, types, now_ms)
         assert (answer.inside, answer.changes_ms) == expected
         assert truth(answer.where, ()) == answer.where.holds
@@ -166,7 +201,7 @@ def test_the_tree_agrees_with_the_compiled_segment_and_its_groups_with_their_mem
 def truth(node: Explained, flipped: tuple[Explained, ...]) -> bool:
     """The truth of a tree by the meaning of its groups, if some plain conditions were the other way round."""
     inner = [truth(one, flipped) for one in node.conditions]
-    if isinstance(node.condition, All):
+    if isinstance(node.condition, All) or (isinstance(node.condition, InSegment) and inner):
         return all(inner)
     if isinstance(node.condition, AnyOf | NoneOf):
         return any(inner) == isinstance(node.condition, AnyOf)

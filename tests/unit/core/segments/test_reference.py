@@ -20,6 +20,11 @@ def test_every_example_is_a_definition() -> None:
     assert [parse_definitions(example)[0].id for example in examples] == [
         "madrid-running-no-purchase",
         "big-spenders-at-risk",
+        "spent-much-lately",
+        "looked-then-bought",
+        "win-back",
+        "madrid-vip",
+        "birthday-or-renewal",
     ]
 
 
@@ -31,6 +36,6 @@ def test_every_error_on_the_page_is_the_one_that_is_given(written: str, message:
 
 
 def test_every_operator_has_its_row() -> None:
-    assert len(REFUSED) == 7
+    assert len(REFUSED) == 10
     rows = re.findall(r"^\| ((?:`\w+` ?)+)\|[^|]*\|[^|]*\|[^|]*\|$", PAGE, re.MULTILINE)
     assert sorted(" ".join(rows).replace("`", "").split()) == sorted(Operator)

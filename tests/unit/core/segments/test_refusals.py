@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.core.segments.document import DefinitionError
-from pipeline.core.segments.parse import parse_definitions
+from pipeline.core.segments.parse import HEADS, parse_definitions
 
 BODY = "id: x\nwhere:\n  "  # what follows stands in line 3 from column 3
 
@@ -48,7 +48,7 @@ def refusal(text: str) -> DefinitionError:
             "{zzz: 7d}",
             4,
             "'zzz' is not known in a condition",
-            "write one of all, any, none, trait, event, consent, has",
+            f"write one of {', '.join(HEADS)}",
         ),
         (
             "{trait: city, event: a}",
@@ -253,20 +253,71 @@ def refusal(text: str) -> DefinitionError:
         ),
         (
             "{sequence: [{event: a}], within: 7d}",
-            4,
-            "sequence is not supported by this version",
-            "use all with one event condition for each step where the order does not matter",
+            14,
+            "a sequence has 2 to 10 steps",
+            "write for example {sequence: [{event: product_viewed}, {event: order_completed}], within: 7d}",
         ),
-        ("{first_time: order_completed}", 4, "first_time is not supported by this version", None),
-        ("{not_since: {event: a, for: 30d}}", 4, "not_since is not supported by this version", None),
+        ("{sequence: [{event: a}, {event: b}]}", 14, "within is missing", None),
+        ("{sequence: [{event: a}, {evnt: b}], within: 1d}", 28, "a step has no event", None),
         (
-            "{segment: other-id}",
-            4,
-            "segment is not supported by this version",
-            "write the other segment's conditions out",
+            "{sequence: [{event: a}, {event: b, within: 1d}], within: 1d}",
+            38,
+            "'within' is not known in a step of a sequence",
+            "within belongs to an event condition",
         ),
-        ("{event: a, sum: total, gt: 10}", 14, "sum is not supported by this version", None),
-        ("{event: a, avg: total, gt: 10}", 14, "avg is not supported by this version", None),
+        ("{sequence: [{event: a}, b], within: 1d}", 27, "a step is a mapping, not a text", None),
+        ("{first_time: OrderCompleted}", 16, "the event 'OrderCompleted' is not in snake_case", None),
+        ("{first_time: a, at_least: 2}", 19, "'at_least' is not known in a condition with first_time", None),
+        (
+            "{not_since: order_completed}",
+            15,
+            "not_since is a mapping, not a text",
+            "write for example {not_since: {event: order_completed, for: 30d}}",
+        ),
+        ("{not_since: {event: a}, for: 30d}", 27, "'for' is not known beside not_since", None),
+        ("{not_since: {event: a, within: 30d}}", 26, "'within' is not known in not_since", None),
+        ("{not_since: {for: 30d}}", 15, "not_since has no event", None),
+        ("{not_since: {event: a, for: 30 days}}", 31, "'30 days' is not a duration", "did you mean 30d?"),
+        ("{segment: Other}", 13, "the id 'Other' is not in kebab-case", "write other"),
+        ("{segment: other, is: true}", 20, "'is' is not known in a condition with segment", None),
+        (
+            "{event: a, sum: total}",
+            19,
+            "the sum of total is compared to nothing",
+            "write sum: total, gte: 100",
+        ),
+        (
+            "{event: a, avg: total, gt: '10'}",
+            30,
+            "gt wants a number, not a text",
+            "write gt: 10 without quotes",
+        ),
+        ("{event: a, avg: total, is: 10}", 26, "'is' is not known in an event with avg", None),
+        ("{event: a, sum: total, at_least: 10}", 26, "sum and at_least stand in one condition", None),
+        ("{event: a, sum: total, max: total, gt: 1}", 26, "sum and max stand in one condition", None),
+        (
+            "{event: a, average: total, gt: 1}",
+            14,
+            "'average' is not known in an event condition",
+            "did you mean avg?",
+        ),
+        ("{trait: born, on: monday}", 21, "on is one of yesterday, today, tomorrow", "write on: today"),
+        ("{trait: born, within_next: 30}", 30, "within_next is a duration, not a number", None),
+        ("{trait: born, within_last: 500d}", 30, "the window 500d is too long", "write at most 400d"),
+        (
+            "{trait: born, on: today, is: a}",
+            28,
+            "on and is stand in one condition",
+            "write two trait conditions under all",
+        ),
+        ("{trait: born, on: today, timezone: Madrid}", 38, "'Madrid' is not a time zone", None),
+        (
+            "{trait: born, on: today, timezone: ../x}",
+            38,
+            "'../x' is not a time zone",
+            "write for example Europe/Madrid",
+        ),
+        ("{trait: born, is: a, timezone: UTC}", 24, "timezone has nothing to say here", None),
     ],
 )
 def test_a_bad_condition_is_refused_where_it_stands(
