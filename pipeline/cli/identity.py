@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from . import policy
+from . import decisions, policy
 from .options import group
 
-app = group("Who is one person: the identity policy.")
+app = group("Who is one person: decisions of stewards, and the identity policy.")
+decisions.add_to(app)
 policy.add_to(app)

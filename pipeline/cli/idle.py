@@ -140,7 +140,8 @@ class Watcher:
         self.settings = settings
         self.topics = settings.topics()
         self.admin: AdminClient = connect(settings)
-        inputs = (*self.topics.touchpoints, self.topics.touches, self.topics.mail)
+        topics = self.topics
+        inputs = (*topics.touchpoints, topics.decisions, topics.touches, topics.mail)
         names = self.topics
         outputs = (names.membership, names.current, names.profiles, names.merges, names.review, names.state)
         found = partitions_of(self.admin, (*inputs, *outputs, self.topics.definitions, self.topics.policy))

@@ -7,8 +7,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from .apart import Apart
+from .decisions import group_evidence
 from .facet import PAIR, Facet
-from .identity import NOTHING_TOLD, Link, RefusedLink, Told, agree, group_identifiers, within_limits
+from .identity import NOTHING_TOLD, Link, RefusedLink, Told, agree, within_limits
 from .node import Component
 from .policy import Policy
 
@@ -43,11 +44,14 @@ def groups_in(
     identifiers = [one for one in component.identifiers if one not in awaited]
     told = NOTHING_TOLD if apart is None else told_in(component, identifiers, apart)
     if len(identifiers) == 1 or (
-        not component.inert and within_limits(identifiers, policy) and (not told or agree(told))
+        not (component.inert or component.decisions)
+        and within_limits(identifiers, policy)
+        and (not told or agree(told))
     ):
         identifiers.sort(key=policy.order_of)
         return [identifiers] if identifiers else [], []
-    return group_identifiers(identifiers, links_in(component), component.inert, policy, told)
+    links = links_in(component)
+    return group_evidence(component.decisions, identifiers, links, component.inert, policy, told)
 
 
 def links_in(component: Component) -> list[Link]:

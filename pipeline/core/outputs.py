@@ -11,6 +11,7 @@ from hashlib import blake2b
 from typing import Final
 
 from .apart import Apart
+from .decisions import decides
 from .facet import NEVER, Facet
 from .identity import RefusedLink, profile_id
 from .links import groups_in
@@ -102,12 +103,16 @@ class Outputs:
         component.profiles = None
         at_ms = min(now_ms, component.window_due - 1)  # what was due meanwhile is told at its own instant
         profiles = self.profiles(component)
-        merged = self._retire(component, profiles, now_ms, edge)
+        decided = bool(component.decisions) and decides(component.decisions, component.trigger[0], edge)
+        heirs, restored = self._retire(component, profiles, now_ms, component.trigger[0] if decided else edge)
         component.window_due = NEVER
         event_id, occurred_ms = component.trigger
+        # Whoever has taken nobody over has changed because of those who left.
+        other = Cause.UNMERGE if restored or decided else Cause.MERGE if heirs else cause
         for profile in profiles:
             self.decide(component, profile, self.deciding.segments.values(), at_ms,
-                        Cause.MERGE if merged else cause, occurred_ms, event_id, now_ms)  # fmt: skip
+                        Cause.MERGE if profile.id in heirs else other,
+                        occurred_ms, event_id, now_ms)  # fmt: skip
         self.elapse(component, now_ms)
         self.changed(component, now_ms)
 
@@ -307,16 +312,20 @@ class Outputs:
         for one in own:
             fold.add(facets[one], self.policy.traits, self.catalogue.capacities)
 
-    def _retire(self, component: Component, profiles: list[Profile], now_ms: int, edge: str | None) -> bool:
-        """Tell which profile ids have become aliases. Returns whether there was one."""
+    def _retire(
+        self, component: Component, profiles: list[Profile], now_ms: int, edge: str | None
+    ) -> tuple[set[str], bool]:
+        """Tell what has become an alias. Returns who has taken others over, and whether an alias has left."""
         current = {profile.id: profile for profile in profiles}
-        merged = False
+        heirs: set[str] = set()
+        restored = False
         for pid, entry in component.entries.items():
             if pid in current:
                 if entry.alias_of:
                     entry.alias_of = ""
                     entry.changed()
                     self.outbox.tell_alias(ProfileAlias(pid, "", now_ms, Cause.UNMERGE, edge))
+                    restored = True
                 continue
             heir = next((one for one in profiles if entry.anchor in one.identifiers), None)
             if heir is None:
@@ -325,14 +334,18 @@ class Outputs:
                 continue  # Or the identifier is still on its way here.
             if entry.alias_of == heir.id:
                 continue
-            self.outbox.tell_alias(ProfileAlias(pid, heir.id, now_ms, Cause.MERGE, edge))
-            merged = True
+            cause = Cause.MERGE
+            if entry.alias_of in current:  # The profile that it stood for goes on without it.
+                cause, restored = Cause.UNMERGE, True
+            else:
+                heirs.add(heir.id)
+            self.outbox.tell_alias(ProfileAlias(pid, heir.id, now_ms, cause, edge))
             if not entry.alias_of:
                 self._leave_all(pid, entry, Cause.MERGE, component.trigger[1], now_ms)
                 self.outbox.publish(Snapshot(pid, None, [], now_ms))
             entry.alias_of = heir.id
             entry.changed()
-        return merged
+        return heirs, restored
 
     def _vanish(self, pid: str, entry: Entry, occurred_ms: int, now_ms: int) -> None:
         """Tell that a profile is gone without an heir: what gave it its id is nobody by itself."""
@@ -361,22 +374,10 @@ class Outputs:
         # With the instant: a profile that was forgotten and is seen again counts from 1 anew.
         name = f"{pid} {segment_id} {sequence} {since_ms}"
         change_id = blake2b(name.encode(), digest_size=16).hexdigest()
-        self.outbox.tell_change(
-            MembershipChange(
-                change_id,
-                pid,
-                segment_id,
-                version,
-                "entered" if inside else "exited",
-                sequence,
-                since_ms,
-                decided_ms,
-                cause,
-                event_ids,
-                cause is Cause.BACKFILL,
-                identifiers,
-            )
-        )
+        self.outbox.tell_change(MembershipChange(
+            change_id, pid, segment_id, version, "entered" if inside else "exited", sequence, since_ms,
+            decided_ms, cause, event_ids, cause is Cause.BACKFILL, identifiers,
+        ))  # fmt: skip
 
     def _addresses(self, component: Component, profile: Profile, purpose: str | None) -> list[str]:
         """The identifiers that may be addressed for a purpose: those that did not refuse it."""

@@ -22,8 +22,10 @@ from .joining import Joiner
 from .messages import (
     TO_IDENTIFIER,
     Absorb,
+    Bind,
     Claim,
     Close,
+    Decided,
     Fill,
     Forget,
     Join,
@@ -195,6 +197,8 @@ class Resolver:
             if node is None or node.owner == message.component:
                 node = self._own(identifier, node)
             self._send(node.owner, Absorb(identifier, message.touch, message.leaves, message.component))
+        elif isinstance(message, Bind):
+            self._bind(identifier, node or IdentifierNode(), message.component)
 
     def _component(self, root: str, now_ms: int) -> Component | None:
         """The component of a root, judged by the policy in force."""
@@ -224,6 +228,8 @@ class Resolver:
         elif isinstance(message, Locate):
             if component is not None and message.identifier in component.identifiers:
                 self._send(message.identifier, Repoint(root))
+        elif isinstance(message, Decided):
+            self.joiner.decided(component or Component(root), message)
         elif isinstance(message, Fill):
             whose = (message.source, message.offset)
             self.outputs.outbox.taken[whose] = self.outputs.outbox.taken.get(whose, 0) + 1
@@ -260,15 +266,26 @@ class Resolver:
                 self._send(claim.component, Linked(claim.component, identifier, status))
             if became_shared:
                 self._send(node.owner, Linked("", identifier, "inert"))
-        elif not claim.ask:
-            pass  # Only the partner was to be noted: who asked is on the way to own it.
-        elif not node.owner or node.owner == claim.component:
-            node.owner = claim.component
-            self._send(claim.component, Linked(claim.component, identifier, ""))
+        elif claim.ask:  # Else only the partner was to be noted: who asked is on the way to own it.
+            self._give(identifier, node, claim.component)
+        self.nodes.save_identifier(identifier, node)
+
+    def _give(self, identifier: str, node: IdentifierNode, claimant: str) -> None:
+        """Let a component that claims an identifier own it, or join it with the owner."""
+        if not node.owner or node.owner == claimant:
+            node.owner = claimant
+            self._send(claimant, Linked(claimant, identifier, "inert" if node.shared else ""))
         else:
-            survivor, loser = self.policy.ordered(node.owner, claim.component)
+            survivor, loser = self.policy.ordered(node.owner, claimant)
             node.owner = survivor
-            self._send(loser, Join(survivor, identifier, claim.component))
+            self._send(loser, Join(survivor, identifier, claimant))
+
+    def _bind(self, identifier: str, node: IdentifierNode, claimant: str) -> None:
+        """A claim by a decision: it also gets what is shared, not what belongs to a full component."""
+        if node.closed and node.owner != claimant:
+            self._send(claimant, Linked(claimant, identifier, "full"))
+            return
+        self._give(identifier, node, claimant)
         self.nodes.save_identifier(identifier, node)
 
     def _note_partner(self, identifier: str, node: IdentifierNode, partner: str) -> bool:

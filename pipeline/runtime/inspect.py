@@ -103,12 +103,13 @@ def state_dump(settings: Settings) -> Iterator[dict[str, Any]]:
 
 
 def state_hash(settings: Settings) -> str:
-    """An order-independent hash of all profiles, memberships and evidence.
+    """An order-independent hash of all profiles, memberships and evidence, decisions among it.
 
     Sequences, aliases and the times at which memberships began depend on the order in which touches arrived,
     and are left out; who is inside is not.
     """
     total = 0
+    decisions: set[int] = set()
     policy = policy_in_force(settings).policy
     outputs = outputs_for(settings, policy)
     for component in read_components(settings):
@@ -130,6 +131,9 @@ def state_hash(settings: Settings) -> str:
             for link in () if facet is None else links_of(identifier, facet):
                 total ^= _digest(["link", identifier, link.stronger, link.weaker, link.first_ms, link.last_ms,
                                   link.first_event])  # fmt: skip
+        decisions.update(_digest(["decision", name, row]) for name, row in component.decisions.items())
+    for digest in decisions:  # An undo may have been heard by several components.
+        total ^= digest
     return total.to_bytes(HASH_BYTES, "big").hex()
 
 

@@ -27,6 +27,9 @@ def _gauge(name: str, meaning: str, *labels: str) -> Gauge:
 
 
 TOUCHPOINTS: Final = _counter("elo_touchpoints_total", "Touchpoints read by the intake.", "source")
+DECISIONS: Final = _counter(
+    "elo_decisions_total", "Decisions on identity read by the intake, good ones.", "source", "action"
+)
 REJECTED: Final = _counter("elo_rejected_total", "Touchpoints rejected, by reason.", "reason")
 LEFT_OUT: Final = _counter(
     "elo_identifiers_left_out_total", "Identifiers left out of accepted touchpoints.", "why"

@@ -265,7 +265,6 @@ class Processor:
             future.set_result(None)
             return
         reach("batch.computed")
-        reach("transaction.begun")
         try:
             for task, work in works.items():
                 self.checkpoint.write(task.partition, work.records)

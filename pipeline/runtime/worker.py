@@ -135,7 +135,8 @@ class Worker:
             ),
             # One unit of work for the group: spread topic by topic, all of elo.touches may end up at one
             # worker.
-            follows=dict.fromkeys((topics.mail, *topics.touchpoints), topics.touches),
+            follows=dict.fromkeys((topics.mail, *topics.touchpoints, topics.decisions), topics.touches),
+            lone=frozenset((topics.decisions,)),
             own_offsets=internal,
             held=internal,
             before_commit=self.intake.flush,
@@ -151,10 +152,10 @@ class Worker:
             datadir=str(settings.data_dir / "faust"),
             broker_commit_interval=0.25,
         )
-        touchpoints = batch_topic(app, topics.touchpoints)
+        inputs = batch_topic(app, (*topics.touchpoints, topics.decisions))
         internal_topics = batch_topic(app, (topics.touches, topics.mail))
 
-        @app.agent(touchpoints, name="intake")
+        @app.agent(inputs, name="intake")
         async def intake(stream: Any) -> None:
             async for batch in stream:
                 if batch.records:
@@ -327,6 +328,7 @@ class Worker:
         worker = self.app.Worker(
             loglevel=self.settings.log_level, redirect_stdouts=False, quiet=True, override_logging=False
         )
+        worker.spinner = None  # It writes to a log what only a terminal understands.
         try:
             worker.execute_from_commandline()
         except SystemExit as end:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from pipeline.core.policy import Policy, parse_policy
 from pipeline.core.touch import Touch
+from tests.support.decision_oracle import Ruled
 from tests.support.segment_cases import CATEGORIES, CITIES, EVENTS, HOUR_MS, PURPOSES, START_MS
 
 IDENTIFIERS: Final[dict[str, Any]] = {
@@ -161,6 +162,38 @@ def random_touches(rng: random.Random, count: int, people: int = 4, mixed: float
     """`count` different touches in the order of generation, which is no order of time."""
     world = World(rng, people, mixed)
     return [world.touch(number) for number in range(count)]
+
+
+def random_decisions(rng: random.Random, touches: list[Touch], count: int) -> list[Ruled]:
+    """`count` different decisions about identifiers of these touches and some others, on the same grid of
+    instants; some of them are undone.
+    """
+    order = list(IDENTIFIERS)
+    known = sorted({one for touch in touches for one in touch.identifiers} | {"email:new@example.com"})
+
+    def some(most: int) -> tuple[str, ...]:
+        chosen = rng.sample(known, k=min(len(known), rng.randrange(1, most + 1)))
+        if rng.random() < 0.3:  # What may be shared: decisions have it all the same.
+            chosen = list({*chosen, *(one for one in known if one.endswith(("kiosk", "kiosk@example.com")))})
+        return tuple(sorted(chosen, key=lambda one: (order.index(one.partition(":")[0]), one)))
+
+    decisions = []
+    for number in range(count):
+        at_ms = START_MS + rng.randrange(24) * HOUR_MS // 2
+        kind = rng.random()
+        if kind < 0.35:
+            made = Ruled(f"d{number}", "merge", at_ms, some(3))
+        elif kind < 0.7:
+            made = Ruled(f"d{number}", "split", at_ms, some(3))
+        elif kind < 0.85 or not decisions:
+            made = Ruled(f"crm:d{number}", "merge", at_ms, some(3), "crm")
+        else:
+            merges = [one for one in decisions if one.source == "crm" and len(one.identifiers) > 1]
+            near = rng.choice(merges).identifiers if merges else some(2)
+            made = Ruled(f"crm:d{number}", "part", at_ms, near[1:] or some(1), "crm", near[:1])
+        decisions.append(made)
+    undone = [one for one in decisions if rng.random() < 0.25]
+    return decisions + [Ruled(one.id, "undo", START_MS, one.kept or one.identifiers) for one in undone]
 
 
 def shuffled_with_repetitions(rng: random.Random, touches: list[Touch], repeated: float = 0.2) -> list[Touch]:

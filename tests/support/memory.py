@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from zlib import crc32
 
+from pipeline.core.decisions import DECISION_TYPE
 from pipeline.core.facet import NEVER
 from pipeline.core.messages import Adopted, Filled, Taken, decode_message, encode_message
 from pipeline.core.node import COMPONENT_KEY, IDENTIFIER_KEY, Component, IdentifierNode, armed_of, page_key
@@ -24,7 +25,7 @@ from pipeline.core.policy import Policy
 from pipeline.core.resolver import Resolver
 from pipeline.core.segments.catalogue import Catalogue
 from pipeline.core.segments.definition import Definition
-from pipeline.core.touch import EVENT_HASH, Touch, decode_touch, encode_touch
+from pipeline.core.touch import EVENT_HASH, Touch, decode_touch, encode_marked, encode_touch
 from pipeline.runtime.store import history_key, pack_seen
 from tests.support.memory_store import MemoryStore, Values
 
@@ -311,7 +312,8 @@ class Cluster:
     def accept(self, touch: Touch) -> None:
         """A touch reaches `elo.touches` now."""
         logs = self.partitions[partition_of(touch.identifiers[0], self.size)].logs
-        logs.touches.append((self.now_ms, encode_touch(touch)))
+        encode = encode_marked if touch.type == DECISION_TYPE else encode_touch
+        logs.touches.append((self.now_ms, encode(touch)))
 
     def deliver(self, mail: Iterable[tuple[str, Any]]) -> None:
         """Mail of a committed transaction. None can be read before the one ahead of it in the same log."""
