@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -38,21 +38,17 @@ def apply(common: Common, files: Files, json_output: Json = False) -> None:
     outcome = {name: _outcome(definition, stored.get(name)) for name, definition in definitions.items()}
     changed = [definition for definition, change in outcome.values() if change != "unchanged"]
     send(settings, [(definition.id, definition) for definition in changed])
-    entries = [
-        {
-            "id": name,
-            "version": definition.version,
-            "change": change,
-            "notes": list(approximations(definition)),
-        }
-        for name, (definition, change) in outcome.items()
-    ]
+    entries: list[dict[str, Any]] = []
+    for name, (definition, change) in outcome.items():
+        entry = {"id": name, "version": definition.version, "change": change}
+        notes = list(approximations(definition))
+        entries.append({**entry, "notes": notes} if notes else entry)
     if json_output:
         say_json({"segments": entries})
         return
     for entry in entries:
         say(f"{entry['id']}: {entry['change']}, version {entry['version']}")
-        for note in entry["notes"]:
+        for note in entry.get("notes", ()):
             say(f"  note: {note}")
 
 

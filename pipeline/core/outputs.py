@@ -155,7 +155,7 @@ class Outputs:
                 self.decide(component, profile, timed, due_ms, Cause.TIMER, due_ms, "", now_ms)
             self.changed(component, now_ms)
 
-    def _concerned(self, profile: Profile) -> list[CompiledSegment]:
+    def _concerned(self, profile: Profile) -> Iterable[CompiledSegment]:
         assert profile.entry is not None
         return self.deciding.concerned(profile.fold, profile.types, profile.entry.memberships)
 

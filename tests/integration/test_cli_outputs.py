@@ -61,6 +61,28 @@ def test_a_deleted_segment_is_gone_and_its_id_is_not_taken_again(deployment: Dep
     assert "segment in-madrid was deleted and ids are never reused" in again.err
 
 
+def test_a_segment_inside_another_one_must_exist_must_not_lead_back_and_is_not_deleted_alone(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    file = tmp_path / "segments.yaml"
+    file.write_text("id: vip\nwhere:\n  {segment: in-madird}\n")
+    deployment.elo("segments", "apply", "-", stdin=IN_MADRID.encode())
+    unknown = deployment.elo("segments", "apply", file)
+    problem = "there is no segment 'in-madird', did you mean in-madrid?; nothing was applied"
+    assert (unknown.code, unknown.err) == (1, f"elo: {file}:3:13: {problem}\n")
+    spent = "{event: order_completed, within: 30d, sum: total, gte: 100}"
+    file.write_text(f"id: vip\nwhere: {{all: [{{segment: in-madrid}}, {spent}]}}\n")
+    applied = deployment.elo("segments", "apply", file, "--json").document["segments"]
+    note = "event order_completed within 30d, sum of total gte 100: of the newest 200 such events of a person"
+    assert applied == [{"id": "vip", "version": 1, "change": "created", "notes": [note]}]
+    file.write_text("id: in-madrid\nwhere: {segment: vip}\n")
+    circular = deployment.elo("segments", "preview", file)
+    assert "segment in-madrid would be inside itself (in-madrid → vip → in-madrid)" in circular.err
+    used = deployment.elo("segments", "delete", "in-madrid")
+    assert (used.code, "segment vip uses what you delete, nothing was deleted" in used.err) == (1, True)
+    assert deployment.elo("segments", "delete", "in-madrid", "vip").code == 0
+
+
 def profile(profile_id: str, *identifiers: dict[str, str]) -> bytes:
     return encode_record("profile", {
         "profile_id": profile_id, "identifiers": list(identifiers), "traits": '{"city":"Madrid"}',

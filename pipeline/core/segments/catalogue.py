@@ -32,6 +32,9 @@ from .references import References
 from .signed import Evaluate
 
 DECIDING_EVENTS_MAX: Final = 20
+FEW: int = 16
+"""So many segments are evaluated in the time in which those that concern a profile are looked up. Not Final:
+compiled code would not see that a test has made it small."""
 TYPE_SETS_MAX: Final = 1_000  # sets of identifier types for which it is kept who is inside with nothing else
 EMPTY: Final = Facet()
 """A profile of which nothing is known. Never changed."""
@@ -235,12 +238,15 @@ class Catalogue:
 
     def concerned(
         self, fold: Facet, identifier_types: Collection[str], memberships: Mapping[str, list[Any]]
-    ) -> list[CompiledSegment]:
+    ) -> Iterable[CompiledSegment]:
         """Segments, sorted by id, that a profile may be inside of, or of which it was told that it is.
 
         Every other one finds nothing of what it asks about, so its answer is that for a profile of which only
-        the identifier types are known: no, for ever. `memberships`: segment id → whether inside, and more.
+        the identifier types are known: no, for ever. All, if they are few.
+        `memberships`: segment id → whether inside, and more.
         """
+        if len(self.segments) <= FEW:
+            return self.segments.values()
         found = {segment.id: segment for segment in self.inside_with(identifier_types)}
         for keys, index in (
             (fold.leaves, self.by_leaf),
