@@ -102,13 +102,17 @@ def people(
     once = accepted(touches)
     shared = shared_identifiers(once, policy)
     found = []
-    for group in groups(once, shared, policy, decision_oracle.in_force(decisions)):
+    ruled = decision_oracle.in_force(decisions)
+    for group in groups(once, shared, policy, ruled):
         own = [touch for touch in once if touch.identifiers[0] in group]
         if own:
             links = {
                 (touch.occurred_at, a, b)
                 for touch in once for a, b in links_of(touch, policy)
                 if a in group and b in group and not shared & {a, b}
+            } | {
+                (one.at_ms, a, b) for one in ruled for a in one.identifiers for b in one.identifiers
+                if a in group and b in group
             }  # fmt: skip
             found.append(_person(group, own, sorted(links), policy, profile_key))
     return sorted(found, key=lambda person: person.profile_id)
