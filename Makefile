@@ -13,6 +13,7 @@ LOCK_RUNTIME := deploy/requirements.lock
 PYTEST := $(BIN)/python -m pytest
 # The default run; a test marked slow or soak is left out (pyproject.toml).
 TESTS ?= tests/unit tests/property tests/integration tests/faults
+SOAK_TESTS ?= tests/faults tests/property
 # Extra arguments for pytest: make test ARGS="-k merge -x".
 ARGS ?=
 say = @printf '\n==> %s\n' '$(1)'
@@ -68,7 +69,7 @@ bench: $(STAMP) ## Reference job, latency and restore; a table, and build/bench.
 
 soak: $(STAMP) ## Hours of load with faults; SOAK_SECONDS=120 for a short form
 	$(call say,Soak ($(or $(SOAK_SECONDS),default) seconds))
-	@$(PYTEST) tests/faults -m soak -s $(ARGS)
+	@$(PYTEST) $(SOAK_TESTS) -m soak -s $(ARGS)
 
 docs: $(STAMP) ## Print the tables of the reference pages and the schema of definitions anew
 	@$(BIN)/python -m tests.support.doc_tables
