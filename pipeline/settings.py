@@ -259,10 +259,14 @@ def load_settings(overrides: Mapping[str, object] | None = None, config: Path | 
 
 
 def load_policy(settings: Settings) -> Policy:
-    """Read and check the identity policy. Raises ConfigError that names the file."""
+    """Read and check the identity policy of `ELO_IDENTITY`. Raises ConfigError that names the file."""
+    return read_policy_file(settings, settings.identity or SHIPPED_POLICY)[0]
+
+
+def read_policy_file(settings: Settings, path: Path) -> tuple[Policy, str]:
+    """Read and check an identity policy; its text comes with it. Raises ConfigError that names the file."""
     from .core.policy import read_policy
 
-    path = settings.identity or SHIPPED_POLICY
     try:
         text = _read_file(path, "identity policy").decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -276,7 +280,7 @@ def load_policy(settings: Settings) -> Policy:
             near = difflib.get_close_matches(source, settings.sources, n=1, cutoff=0.6)
             hint = f"did you mean {near[0]}?" if near else "add it to the setting sources"
             raise ConfigError(f"{path}: namespaces.{source} is not a registered source, {hint}")
-    return policy
+    return policy, text
 
 
 def render_settings_table() -> str:

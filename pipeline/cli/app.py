@@ -7,7 +7,21 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import broker, demo, export, produce, profile, segments, state, tail, topics, wait, why, worker
+from . import (
+    broker,
+    demo,
+    export,
+    identity,
+    produce,
+    profile,
+    segments,
+    state,
+    tail,
+    topics,
+    wait,
+    why,
+    worker,
+)
 from .options import Bootstrap, Common, Config, TopicPrefix
 
 app = typer.Typer(
@@ -45,9 +59,11 @@ app.add_typer(topics.app, name="topics")
 worker.add_to(app)
 produce.add_to(app)
 app.add_typer(segments.app, name="segments")
+app.add_typer(identity.app, name="identity")
 tail.add_to(app)
 wait.add_to(app)
 app.add_typer(profile.app, name="profile")
 why.add_to(app)
 export.add_to(app)
+app.add_typer(identity.app, name="identity")
 app.add_typer(state.app, name="state")

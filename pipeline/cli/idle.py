@@ -33,7 +33,7 @@ Partition = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Behind:
-    """One thing that is not finished. `kind`: records, timer, open, definitions or transaction.
+    """One thing that is not finished. `kind`: records, timer, open, definitions, policy or transaction.
 
     `amount` counts records, profiles with outputs to come, or definitions; for a timer: when it is due (ms).
     """
@@ -55,11 +55,13 @@ class Behind:
                 return f"{where} with {self.amount} open, their outputs to come"
             case "definitions":
                 return f"{where} by {self.amount} segment definition{'s' if self.amount != 1 else ''}"
+            case "policy":
+                return f"{where} without the published identity policy"
             case _:
                 return f"{where} with an open transaction"
 
     def to_json(self) -> dict[str, object]:
-        """Topic, partition, and `records`, `due_ms`, `open`, `definitions` or `transaction`."""
+        """Topic, partition, and `records`, `due_ms`, `open`, `definitions`, `policy` or `transaction`."""
         name = "due_ms" if self.kind == "timer" else self.kind
         return {"topic": self.topic, "partition": self.partition, name: self.amount or True}
 
@@ -83,7 +85,11 @@ class Offsets:
 
 
 def judge(
-    offsets: Offsets, consumed: Iterable[Partition], definitions_end: int, now_ms: int
+    offsets: Offsets,
+    consumed: Iterable[Partition],
+    definitions_end: int,
+    now_ms: int,
+    policy_end: int = 0,
 ) -> tuple[Behind, ...]:
     """Return what is not finished, in order of topic and partition; empty when all is.
 
@@ -92,6 +98,7 @@ def judge(
         consumed: those that lag by transaction markers only.
         definitions_end: the offset behind the last record of `segments.definitions`.
         now_ms: wall clock; a timer due at this very instant is open.
+        policy_end: as `definitions_end`, of `identity.policy`.
     """
     behind = []
     done = frozenset(consumed)
@@ -99,13 +106,17 @@ def judge(
         if (topic, partition) not in done:
             behind.append(Behind(topic, partition, "records", offsets.ends[topic, partition] - at))
     for (topic, partition), note in offsets.notes.items():
-        due, unfinished, applied = (_whole(note.get(name)) for name in ("due", "open", "defs"))
+        due, unfinished, applied, policy = (
+            _whole(note.get(name)) for name in ("due", "open", "defs", "policy")
+        )
         if due is not None and due <= now_ms:
             behind.append(Behind(topic, partition, "timer", due))
         if unfinished:
             behind.append(Behind(topic, partition, "open", unfinished))
         if applied is not None and applied < definitions_end:
             behind.append(Behind(topic, partition, "definitions", definitions_end - applied))
+        if policy is not None and policy < policy_end:
+            behind.append(Behind(topic, partition, "policy", policy_end - policy))
     return tuple(sorted(behind, key=lambda entry: (entry.topic, entry.partition, entry.kind)))
 
 
@@ -129,14 +140,16 @@ class Watcher:
         self.settings = settings
         self.topics = settings.topics()
         self.admin: AdminClient = connect(settings)
-        inputs = (*self.topics.touchpoints, self.topics.touches, self.topics.mail)
+        topics = self.topics
+        inputs = (*topics.touchpoints, topics.decisions, topics.touches, topics.mail)
         names = self.topics
         outputs = (names.membership, names.current, names.profiles, names.merges, names.review, names.state)
-        found = partitions_of(self.admin, (*inputs, *outputs, self.topics.definitions))
+        found = partitions_of(self.admin, (*inputs, *outputs, self.topics.definitions, self.topics.policy))
         self.inputs = [(topic, number) for topic in inputs for number in found[topic]]
         transactional = (*outputs, self.topics.mail)
         self.transactional = [(topic, number) for topic in transactional for number in found[topic]]
         self.definitions = [(self.topics.definitions, number) for number in found[self.topics.definitions]]
+        self.policy = [(self.topics.policy, number) for number in found[self.topics.policy]]
         self.group = Consumer(
             client_config(
                 settings,
@@ -161,19 +174,23 @@ class Watcher:
 
         Raises: KafkaException when the broker does not answer.
         """
-        committed, notes = self._committed()
+        committed, notes = self.committed()
         stable = self._list(self.transactional, OffsetSpec.latest(), IsolationLevel.READ_COMMITTED)
-        every = [*self.inputs, *self.transactional, *self.definitions]
+        every = [*self.inputs, *self.transactional, *self.definitions, *self.policy]
         ends = self._list(every, OffsetSpec.latest(), IsolationLevel.READ_UNCOMMITTED)
         starts = self._list(self.inputs, OffsetSpec.earliest(), IsolationLevel.READ_UNCOMMITTED)
         offsets = Offsets(committed, notes, starts, {key: ends[key] for key in self.inputs})
         consumed = self._only_markers(offsets)
         now_ms = time.time_ns() // 1_000_000
         definitions_end = max(ends[key] for key in self.definitions)
-        behind = judge(offsets, consumed, definitions_end, now_ms) + open_transactions(stable, ends)
+        policy_end = max(ends[key] for key in self.policy)
+        behind = judge(offsets, consumed, definitions_end, now_ms, policy_end) + open_transactions(
+            stable, ends
+        )
         return behind, (committed, ends)
 
-    def _committed(self) -> tuple[dict[Partition, int], dict[Partition, Mapping[str, Any]]]:
+    def committed(self) -> tuple[dict[Partition, int], dict[Partition, Mapping[str, Any]]]:
+        """Partition → committed offset, and the note beside it."""
         asked = [TopicPartition(topic, number) for topic, number in self.inputs]
         committed, notes = {}, {}
         for entry in self.group.committed(asked, timeout=REQUEST_S):

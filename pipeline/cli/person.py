@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 def open_lookup(settings: Settings) -> tuple[Policy, Lookup]:
     """The identity policy, and the way to the state of a broker that answers."""
     from ..runtime.lookup import Lookup
-    from ..settings import load_policy
+    from ..runtime.published import policy_in_force
     from .kafka import connect
 
-    policy = load_policy(settings)
     connect(settings)
+    policy = policy_in_force(settings).policy
     return policy, Lookup(settings, policy)
 
 

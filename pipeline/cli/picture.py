@@ -76,6 +76,8 @@ def _columns(evidence: Evidence, anchor: str, identifiers: list[str]) -> list[li
 
 
 def _tooltip(edge: Edge) -> str:
+    if edge.decision is not None:
+        return edge.decision.in_words()
     return f"{edge.touches} x, {format_instant(edge.first_ms)} to {format_instant(edge.last_ms)}"
 
 
@@ -92,7 +94,8 @@ def to_dot(picture: Picture) -> str:
             lines.append(f"    {_quoted(identifier)}{bold};")
         lines.append("  }")
     for edge in picture.edges:
-        label = f"{edge.reason}\\n{edge.touches} x" if edge.reason else f"{edge.touches} x"
+        seen = f"{edge.touches} x" if edge.decision is None else "decision"
+        label = f"{edge.reason}\\n{seen}" if edge.reason else seen
         style = ["style=dashed", "color=red"] if edge.reason else []
         style += ["penwidth=3"] if edge in picture.path else []
         shown = ", ".join([f'label="{label}"', f"tooltip={_quoted(_tooltip(edge))}", *style])

@@ -21,7 +21,7 @@ def preview_definitions(
     """Print who would be inside, enter and leave, for each definition."""
     from ..core.instant import format_instant
     from ..runtime.preview import preview
-    from ..settings import load_policy
+    from ..runtime.published import policy_in_force
     from .definitions import in_force
 
     for name, one in stored.items():
@@ -29,7 +29,9 @@ def preview_definitions(
             fail(f"segment {name} was deleted and ids are never reused, give it another id")
     applied = in_force(stored)
     now_ms = time.time_ns() // 1_000_000
-    result = preview(settings, load_policy(settings), definitions.values(), applied.values(), now_ms)
+    result = preview(
+        settings, policy_in_force(settings).policy, definitions.values(), applied.values(), now_ms
+    )
     changes = {name: _change(definition, applied.get(name)) for name, definition in definitions.items()}
     entries = [{**result.segments[name].to_json(), "change": changes[name]} for name in definitions]
     if json_output:

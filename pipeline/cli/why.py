@@ -102,6 +102,7 @@ def _one(answer: WhyOne, policy: Policy) -> Iterable[str]:
             yield f"  {tie.identifier}" + (": no link is kept" if tie.path is None else "")
             for step in tie.path or ():
                 yield f"    {step.start} - {step.end}: {_seen(step.edge)}"
+    yield from _section("decisions", _decided(answer))
     yield from _refused("refused links", answer.refused, policy)
     yield from _section("what would change it", answer.would_change)
 
@@ -123,7 +124,12 @@ def _two(answer: WhyTwo, policy: Policy) -> Iterable[str]:
         reason = step.edge.reason
         refused = f" REFUSED ({reason_in_words(reason, policy)})" if reason else ""
         yield f"  {step.start} - {step.end}:{refused} {_seen(step.edge)}"
+    yield from _section("decisions", _decided(answer))
     yield from _section("what would change it", answer.would_change)
+
+
+def _decided(answer: WhyOne | WhyTwo) -> list[str]:
+    return [f"{one.action}: {', '.join(one.identifiers)}; {one.in_words()}" for one in answer.decisions]
 
 
 def _refused(title: str, edges: Sequence[Edge], policy: Policy) -> Iterable[str]:
@@ -148,6 +154,8 @@ def _section(title: str, lines: Sequence[str]) -> Iterable[str]:
 def _seen(edge: Edge) -> str:
     from ..core.instant import format_instant
 
+    if edge.decision is not None:
+        return f"{edge.decision.in_words()}, {format_instant(edge.first_ms)}"
     first = f"{edge.first_event} {format_instant(edge.first_ms)}"
     if edge.touches == 1:
         return f"1 touch, {first}"

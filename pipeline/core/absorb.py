@@ -11,11 +11,12 @@ from typing import Any, Final
 import orjson
 
 from .consent import disagrees, holds_refusal, settle_consent
+from .decisions import DECISION_TYPE, Action, decision_in, has_room, is_undone, united_rows
 from .facet import PAIR, Facet
 from .identity import kind_of, within_limits
-from .messages import Claim, Close, Fill, Message
+from .messages import Bind, Claim, Close, Fill, Message
 from .node import Component, Profile
-from .outbox import Cause
+from .outbox import Cause, Review
 from .outputs import Outputs
 from .policy import OnConflict, Policy
 from .touch import Touch
@@ -36,6 +37,9 @@ class Absorber:
     def absorb(self, component: Component, via: str, touch: Touch, leaves: Leaves, now_ms: int) -> None:
         """Fold a touch into the facet of `via`, its strongest identifier, and tell what it changed."""
         outputs = self.outputs
+        if touch.type == DECISION_TYPE:
+            self._decided(component, touch, now_ms)
+            return
         profile = None
         if not component.stale and not component.unsettled:
             profile = outputs.profile_of(component, via)
@@ -76,6 +80,28 @@ class Absorber:
         else:
             profile = outputs.first_profile(component, via, facet, now_ms)
         self._decide(component, profile, touch, traits, leaves, now_ms)
+
+    def _decided(self, component: Component, touch: Touch, now_ms: int) -> None:
+        """Keep a decision as evidence, claim whom it names, and tell what it changes."""
+        decision = decision_in(touch)
+        if not has_room(component.decisions, decision):
+            detail = f"holds {len(component.decisions)} decisions and takes no more, as {decision.id}"
+            who = [component.root, *decision.identifiers]
+            self.outputs.outbox.ask_review(Review(component.root, "oversized", who, detail, now_ms))
+            return
+        component.decisions = united_rows(component.decisions, {decision.name: decision.row()})
+        claiming = decision.action in (Action.MERGE, Action.SPLIT)
+        if claiming and not is_undone(decision.name, component.decisions):
+            for one in decision.identifiers:
+                if one in component.identifiers:
+                    continue
+                if len(component.identifiers) >= self.policy.component_identifiers_max:
+                    self._refuse_full(component, one, now_ms)
+                    continue
+                component.open_to(one)
+                self._claim_for(component, one, Bind(component.root), now_ms)
+        component.stale = True
+        self.outputs.settle(component, now_ms)
 
     def fill(self, component: Component, fill: Fill, now_ms: int) -> None:
         """Fold an older touch into the leaves of a new definition."""
@@ -145,29 +171,33 @@ class Absorber:
         if via in component.inert and not strong:
             # A kiosk's e-mail claims nobody: everybody who was ever seen beside it would be one component.
             return
+        refused: list[str] = []
         for other in others:
             if other not in component.identifiers and other not in component.closed:
-                if len(component.identifiers) >= self.policy.component_identifiers_max:
-                    if self.outputs.refuse_full(component, other, now_ms):
-                        for full in component.identifiers:
-                            self._send(full, Close())
+                if len(component.identifiers) + len(component.closed) >= (
+                    self.policy.component_identifiers_max
+                ):
+                    refused.append(other)
+                    self._refuse_full(component, other, now_ms)
                     continue
-                self._claim_for(component, other, via, now_ms)
+                self._claim_for(component, other, Claim(component.root, via, True), now_ms)
                 facet.see_link(other, at_ms, event_id)
             elif facet.see_link(other, at_ms, event_id):
                 self._new_link(component, other, via)
-            elif (component.refused or timed) and self._reorders(
+            elif (component.refused or timed or component.decisions) and self._reorders(
                 component, facet.links[other], via, other, at_ms
             ):
                 component.stale = True
             elif at_ms == facet.links[other][0] and holds_refusal(component):
                 component.stale = True
-        for other in strong:  # Now all of them are claimed.
+        for other in strong:  # Now all of them are claimed, or refused because the component is full.
             for weaker in others[others.index(other) + 1 :]:
+                if refused and (other in refused or weaker in refused):
+                    continue  # Else a log-in that is used for everybody would keep a link for each of them.
                 key = f"{other}{PAIR}{weaker}"
                 if facet.see_link(key, at_ms, event_id):
                     self._new_link(component, weaker, other)
-                elif (component.refused or timed) and self._reorders(
+                elif (component.refused or timed or component.decisions) and self._reorders(
                     component, facet.links[key], other, weaker, at_ms
                 ):
                     component.stale = True
@@ -182,6 +212,8 @@ class Absorber:
         It may have got another place in the order of decision; where the rules ask when it was seen, also
         another weight.
         """
+        if component.decisions:  # What was seen before a split is another matter than what was seen after.
+            return at_ms in (link[0], link[1])
         timed = self.policy.timed_types
         if timed and (kind_of(weaker) in timed or kind_of(stronger) in timed):
             if at_ms not in (link[0], link[1]):
@@ -195,13 +227,18 @@ class Absorber:
         moves = self.policy.rule_of(weaker).on_conflict is OnConflict.MOVE
         return bool(link[1] == at_ms if moves else link[0] == at_ms)
 
-    def _claim_for(self, component: Component, other: str, partner: str, now_ms: int) -> None:
+    def _refuse_full(self, component: Component, other: str, now_ms: int) -> None:
+        if self.outputs.refuse_full(component, other, now_ms):
+            for full in component.identifiers:
+                self._send(full, Close())
+
+    def _claim_for(self, component: Component, other: str, claim: Message, now_ms: int) -> None:
         if not component.claims:
             self.outputs.hold(component, now_ms)
         component.add_identifier(other)
         component.add_claim(other)
         component.unsettled = True
-        self._send(other, Claim(component.root, partner, True))
+        self._send(other, claim)
 
     def _new_link(self, component: Component, other: str, partner: str) -> None:
         """A further link to a known identifier: it may change the groups, and it counts towards sharing."""

@@ -3,13 +3,14 @@
 Each identifier has its newest word. A refusal holds until somebody speaks again as the same person: a later
 grant takes it back only if, when it was given, the two identifiers had been seen to belong together. It is
 decided from facets and links alone, so no order of arrival makes a difference.
-Source: docs/decisions/0017-consent-after-a-merge.md
+Source: docs/decisions/0018-consent-after-a-merge.md
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
+from .decisions import in_force
 from .facet import Cell, Facet
 from .links import links_of
 from .node import Component
@@ -69,6 +70,9 @@ class _Joined:
                 ends = (link.stronger, link.weaker)
                 if all(one in identifiers and one not in component.inert for one in ends):
                     self._links.append((link.first_ms, *ends))
+        for decision in in_force(component.decisions):
+            united = [one for one in decision.identifiers if one in identifiers]
+            self._links += [(decision.at_ms, united[0], other) for other in united[1:]]
 
     def by(self, at_ms: int, a: str, b: str) -> bool:
         """Whether links that were seen until `at_ms` lead from one to the other."""

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from .apart import Apart
+from .decisions import Decision, Rows, group_evidence, in_force
 from .facet import PAIR
-from .identity import NOTHING_TOLD, Link, Told, group_identifiers, most_at_once
+from .identity import NOTHING_TOLD, Link, Told, most_at_once
 from .instant import format_instant
 from .links import told_in
 from .node import Component, Profile
@@ -29,7 +30,8 @@ OUTSIDE: Final = "outside"
 class Edge:
     """Two identifiers that were seen together, everything that is kept of it. Event times in ms.
 
-    `reason`: why the link does not unite their profiles; empty if it does.
+    `reason`: why the link does not unite their profiles; empty if it does. `decision`: they were not seen
+    together, this says that they are one; there are no touches then.
     """
 
     stronger: str
@@ -40,6 +42,7 @@ class Edge:
     first_event: str
     last_event: str
     reason: str = ""
+    decision: Decision | None = None
 
     def other(self, end: str) -> str:
         """The end that is not `end`."""
@@ -57,7 +60,11 @@ class Edge:
         return Link(self.stronger, self.weaker, self.first_ms, self.last_ms, self.first_event)
 
     def to_json(self) -> dict[str, Any]:
-        """Both ends, times, touches and events; `refused` is the reason, None for a link that unites."""
+        """Both ends, times, touches and events; `refused` is the reason, None for a link that unites.
+
+        With `decision` if it is one.
+        """
+        decided = {} if self.decision is None else {"decision": self.decision.to_json()}
         return {
             "identifiers": [self.stronger, self.weaker],
             "first_at": format_instant(self.first_ms),
@@ -66,6 +73,7 @@ class Edge:
             "first_event_id": self.first_event,
             "last_event_id": self.last_event,
             "refused": self.reason or None,
+            **decided,
         }
 
 
@@ -89,7 +97,8 @@ class Evidence:
     """A component in the light of a policy: its profiles, and all its edges in a fixed order.
 
     `profiles`: identifier → the profile that it belongs to; who was only seen beside others and is refused
-    there belongs to none. `awaited`: identifiers with an open claim. `told`: what keeps people apart.
+    there belongs to none. `awaited`: identifiers with an open claim. `told`: what keeps people apart. `rows`:
+    decisions, those that were undone among them.
     """
 
     root: str
@@ -99,6 +108,7 @@ class Evidence:
     inert: frozenset[str]
     awaited: frozenset[str]
     told: Told
+    rows: Rows
 
     def members(self, identifier: str) -> list[str]:
         """The identifiers of the profile that an identifier belongs to, itself at least."""
@@ -108,7 +118,16 @@ class Evidence:
     def links(self) -> list[Link]:
         """The links between identifiers of this component."""
         inside = set(self.identifiers)
-        return [edge.link() for edge in self.edges if edge.stronger in inside and edge.weaker in inside]
+        return [
+            edge.link()
+            for edge in self.edges
+            if edge.decision is None and edge.stronger in inside and edge.weaker in inside
+        ]
+
+    def decisions_about(self, identifiers: Iterable[str]) -> list[Decision]:
+        """The decisions in force that name one of these identifiers, the strongest first."""
+        about = set(identifiers)
+        return [one for one in in_force(self.rows) if not about.isdisjoint(one.identifiers)]
 
     def refused_around(self, identifiers: Iterable[str]) -> list[Edge]:
         """The refused links that touch one of these identifiers."""
@@ -125,17 +144,30 @@ def evidence_of(component: Component, profiles: Iterable[Profile], policy: Polic
     edges = edges_of(component, policy)
     links = [edge.link() for edge in edges]
     told = told_in(component, identifiers, Apart(policy)) if policy.apart_traits else NOTHING_TOLD
-    _, refused = group_identifiers(identifiers, links, component.inert, policy, told)
+    rows = component.decisions
+    groups, refused = group_evidence(rows, identifiers, links, component.inert, policy, told)
     reasons = {(one.link.stronger, one.link.weaker): one.reason for one in refused}
+    judged = [replace(edge, reason=_reason(edge, reasons, component, awaited)) for edge in edges]
     return Evidence(
         component.root,
         tuple(sorted(component.identifiers, key=policy.order_of)),
         {identifier: profile for profile in profiles for identifier in profile.identifiers},
-        tuple(replace(edge, reason=_reason(edge, reasons, component, awaited)) for edge in edges),
+        (*judged, *_decided_edges(in_force(rows), groups)),
         component.inert,
         awaited,
         told,
+        rows,
     )
+
+
+def _decided_edges(decisions: Iterable[Decision], groups: Iterable[list[str]]) -> Iterator[Edge]:
+    """What decisions unite: the first of their identifiers with each other one, where it is in the group."""
+    group_of = {identifier: group for group in groups for identifier in group}
+    for one in decisions:
+        first, *others = [identifier for identifier in one.identifiers if identifier in group_of] or [""]
+        for other in others:
+            if group_of[first] is group_of[other]:
+                yield Edge(first, other, one.at_ms, one.at_ms, 0, one.name, one.name, "", one)
 
 
 def edges_of(component: Component, policy: Policy) -> list[Edge]:
@@ -208,8 +240,16 @@ def _steps(came: Mapping[str, Edge], start: str, goal: str) -> Iterator[Step]:
 
 def united_without(evidence: Evidence, edge: Edge, pair: tuple[str, str], policy: Policy) -> bool:
     """Whether two identifiers would still be one profile if a link had never been seen."""
-    links = [one.link() for one in evidence.edges if one is not edge]
-    return _together(evidence, links, evidence.told, pair, policy)
+    links = [one.link() for one in evidence.edges if one is not edge and one.decision is None]
+    gone = "" if edge.decision is None else edge.decision.name
+    rows = {name: row for name, row in evidence.rows.items() if name != gone}
+    return _together(replace(evidence, rows=rows), links, evidence.told, pair, policy)
+
+
+def united_without_decision(evidence: Evidence, name: str, pair: tuple[str, str], policy: Policy) -> bool:
+    """Whether two identifiers would be one profile if a decision were undone."""
+    rows = {other: row for other, row in evidence.rows.items() if other != name}
+    return _together(replace(evidence, rows=rows), evidence.links(), evidence.told, pair, policy)
 
 
 def united_with_limit(
@@ -248,7 +288,8 @@ def refusal_of_link(first: Evidence, second: Evidence, pair: tuple[str, str], po
     link = Link(*policy.ordered(*pair), seen_ms, seen_ms, "")
     told = {one: values for each in both for one, values in each.told.items()}
     inert = first.inert | second.inert
-    _, refused = group_identifiers(identifiers, [*links, link], inert, policy, told)
+    rows = {name: row for each in both for name, row in each.rows.items()}
+    _, refused = group_evidence(rows, identifiers, [*links, link], inert, policy, told)
     return next((one.reason for one in refused if one.link is link), "")
 
 
@@ -272,5 +313,5 @@ def _together(
     evidence: Evidence, links: list[Link], told: Told, pair: tuple[str, str], policy: Policy
 ) -> bool:
     identifiers = [one for one in evidence.identifiers if one not in evidence.awaited]
-    groups, _ = group_identifiers(identifiers, links, evidence.inert, policy, told)
+    groups, _ = group_evidence(evidence.rows, identifiers, links, evidence.inert, policy, told)
     return any(pair[0] in group and pair[1] in group for group in groups)

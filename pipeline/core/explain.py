@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
+from .decisions import Decision
 from .duration import format_duration
 from .evidence import (
     AWAITED,
@@ -24,6 +25,7 @@ from .evidence import (
     refusal_of_link,
     united_with_limit,
     united_without,
+    united_without_decision,
     united_without_trait,
     united_without_unique,
 )
@@ -60,6 +62,7 @@ class WhyOne:
     refused: tuple[Edge, ...]
     policy_version: int
     would_change: tuple[str, ...]
+    decisions: tuple[Decision, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The shape of `elo why IDENTIFIER --json`."""
@@ -69,6 +72,7 @@ class WhyOne:
             "anchor": self.anchor or None,
             "anchor_first_seen": format_instant(self.anchor_ms) if self.anchor else None,
             "component": self.component,
+            "decisions": [one.to_json() for one in self.decisions],
             "identifiers": [tie.to_json() for tie in self.ties],
             "refused_links": [edge.to_json() for edge in self.refused],
             "policy_version": self.policy_version,
@@ -90,6 +94,7 @@ class WhyTwo:
     refused: tuple[Edge, ...]
     policy_version: int
     would_change: tuple[str, ...]
+    decisions: tuple[Decision, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The shape of `elo why IDENTIFIER IDENTIFIER --json`."""
@@ -97,6 +102,7 @@ class WhyTwo:
             "identifiers": list(self.identifiers),
             "profile_ids": [one or None for one in self.profile_ids],
             "one_profile": self.one_profile,
+            "decisions": [one.to_json() for one in self.decisions],
             "path": None if self.path is None else [step.to_json() for step in self.path],
             "refused_links": [edge.to_json() for edge in self.refused],
             "policy_version": self.policy_version,
@@ -122,6 +128,7 @@ def why_one(evidence: Evidence, identifier: str, policy: Policy) -> WhyOne:
         refused,
         policy.version,
         tuple(dict.fromkeys(sentences)),
+        tuple(evidence.decisions_about(members)),
     )
 
 
@@ -131,6 +138,12 @@ def why_two(first: Evidence, second: Evidence, pair: tuple[str, str], policy: Po
     mine, other = first.profiles.get(a), second.profiles.get(b)
     both = (first,) if first.root == second.root else (first, second)
     edges = [edge for evidence in both for edge in evidence.edges]
+    about = {
+        one.name: one
+        for evidence in both
+        for one in evidence.decisions_about([*evidence.members(a), *evidence.members(b)])
+    }
+    decisions = tuple(about.values())
     if a == b or (mine is not None and other is not None and mine.id == other.id):
         path = _path(edges, a, b)
         needed = [
@@ -138,13 +151,10 @@ def why_two(first: Evidence, second: Evidence, pair: tuple[str, str], policy: Po
             for step in path or ()
             if len(both) == 1 and not united_without(first, step.edge, pair, policy)
         ]
-        change = [
-            f"without the link between {step.start} and {step.end} they would be two profiles"
-            for step in needed
-        ]
+        change = [f"without {_name(step)} they would be two profiles" for step in needed]
         if path and not change:
             change = ["no single link holds them together: other paths would remain"]
-        return WhyTwo(pair, _ids(mine, other), True, path, (), policy.version, tuple(change))
+        return WhyTwo(pair, _ids(mine, other), True, path, (), policy.version, tuple(change), decisions)
     found = path_between(edges, a, b, across=True)
     path = None if found is None else tuple(found)
     refused = tuple(step.edge for step in path or () if step.edge.reason)
@@ -152,7 +162,13 @@ def why_two(first: Evidence, second: Evidence, pair: tuple[str, str], policy: Po
         change = _would_link(first, second, pair, policy)
     else:
         change = [sentence for edge in refused for sentence in _sentences(edge, both, policy, pair)]
-    return WhyTwo(pair, _ids(mine, other), False, path, refused, policy.version, tuple(dict.fromkeys(change)))
+    sentences = tuple(dict.fromkeys(change))
+    return WhyTwo(pair, _ids(mine, other), False, path, refused, policy.version, sentences, decisions)
+
+
+def _name(step: Step) -> str:
+    decision = step.edge.decision
+    return f"the link between {step.start} and {step.end}" if decision is None else f"decision {decision.id}"
 
 
 def reason_in_words(reason: str, policy: Policy) -> str:
@@ -164,6 +180,8 @@ def reason_in_words(reason: str, policy: Policy) -> str:
         return f"unique {subject}: {policy.rules[subject].unique}"
     if rule == "trait" and subject in policy.apart_traits:
         return f"cannot_link {subject}: the two have told different values"
+    if rule == "decision":
+        return f"decision {subject}"
     words = {
         "shared": "one end is shared by too many people",
         FULL: f"a component holds at most {policy.component_identifiers_max} identifiers",
@@ -275,7 +293,23 @@ def _trait_sentence(edge: Edge, trait: str, evidence: Evidence, policy: Policy, 
     return sentence
 
 
+def _decision_sentence(
+    edge: Edge, decision_id: str, evidence: Evidence, policy: Policy, pair: tuple[str, str]
+) -> str:
+    decision = next(one for one in evidence.decisions_about(evidence.identifiers) if one.id == decision_id)
+    head, _, why = decision.in_words().partition(": ")
+    sentence = f"{head} keeps {edge.stronger} and {edge.weaker} apart" + (f": {why}" if why else "")
+    if united_without_decision(evidence, decision.name, pair, policy):
+        return f"{sentence}; if it were undone they would be one profile"
+    return sentence
+
+
 RULES: Final[Mapping[str, Callable[[Edge, str, Evidence, Policy, tuple[str, str]], str]]] = MappingProxyType(
-    {"limit": _limit_sentence, "unique": _unique_sentence, "trait": _trait_sentence}
+    {
+        "limit": _limit_sentence,
+        "unique": _unique_sentence,
+        "trait": _trait_sentence,
+        "decision": _decision_sentence,
+    }
 )
 """What is said of a link that a rule of the policy refuses; reasons are `rule_subject`."""

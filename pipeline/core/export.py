@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import orjson
 
+from .decisions import DECISION_TYPE, STEWARD_LABEL, Decision
 from .evidence import Edge, Evidence
 from .facet import NEVER, Cell
 from .instant import format_instant
@@ -28,9 +29,11 @@ def export_person(
     fold, own = profile.fold, frozenset(profile.identifiers)
     entry = profile.entry
     memberships = {} if entry is None else entry.memberships
-    links = [edge for edge in evidence.edges if edge.stronger in own and edge.weaker in own]
-    refused = [edge for edge in evidence.edges if (edge.stronger in own) != (edge.weaker in own)]
-    touches = sorted(history, key=lambda touch: (touch.occurred_at, touch.event_id))
+    seen = [edge for edge in evidence.edges if edge.decision is None]
+    links = [edge for edge in seen if edge.stronger in own and edge.weaker in own]
+    refused = [edge for edge in seen if (edge.stronger in own) != (edge.weaker in own)]
+    events = [touch for touch in history if touch.type != DECISION_TYPE]
+    touches = sorted(events, key=lambda touch: (touch.occurred_at, touch.event_id))
     return {
         "format": FORMAT,
         "exported_at": format_instant(now_ms),
@@ -49,6 +52,7 @@ def export_person(
         "former_memberships": _memberships(memberships, inside=False),
         "links": [_link(edge) for edge in links],
         "links_to_others": len(refused),
+        "decisions": [_decision(one, own) for one in evidence.decisions_about(own)],
         "counted_events": {key: _leaf(state) for key, state in sorted(fold.leaves.items())},
         "history": [_touch(touch, own) for touch in touches],
     }
@@ -97,6 +101,20 @@ def _link(edge: Edge) -> dict[str, Any]:
     body = edge.to_json()
     del body["refused"]
     return body | {"identifiers": [_pair(edge.stronger), _pair(edge.weaker)]}
+
+
+def _decision(decision: Decision, own: Collection[str]) -> dict[str, Any]:
+    """What was decided and why. By whom is data about somebody else."""
+    mine = [one for one in decision.identifiers if one in own]
+    return {
+        "decision_id": decision.id,
+        "action": decision.action.value,
+        "source": decision.source or STEWARD_LABEL,
+        "decided_at": format_instant(decision.at_ms),
+        "reason": decision.reason or None,
+        "identifiers": [_pair(one) for one in mine],
+        "identifiers_of_others": len(decision.identifiers) - len(mine),
+    }
 
 
 def _leaf(state: list[Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ Source: docs/decisions/0001-component-stored-profile-computed.md, docs/reference
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final, TypeAlias
@@ -23,6 +23,10 @@ An identifier that has told none of them may be absent."""
 Span: TypeAlias = tuple[int, int]
 """Event times in ms, first and last, both within."""
 NOTHING_TOLD: Final[Told] = {}
+ONE_SIDE: Final = 1
+OTHER_SIDE: Final = 2
+BOTH_SIDES: Final = frozenset((ONE_SIDE, OTHER_SIDE))
+"""Of a ruling that parts: a group on one side may not unite with one on the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +42,21 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class RefusedLink:
-    """A link that the policy does not let unite two profiles, kept with its reason (`limit_<type>`,
-    `unique_<type>`, `trait_<name>`, `shared`).
+    """A link that may not unite two profiles, kept with its reason (`limit_<type>`, `unique_<type>`,
+    `trait_<name>`, `shared`, `decision_<id>`).
     """
 
     link: Link
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What a decision means here: `together` are one person, and none of `others` is."""
+
+    id: str
+    together: tuple[str, ...]
+    others: frozenset[str] = frozenset()
 
 
 def profile_id(identifier: str, key: bytes) -> str:
@@ -102,6 +115,7 @@ def group_identifiers(
     inert: Collection[str],
     policy: Policy,
     told: Told = NOTHING_TOLD,
+    rulings: Sequence[Ruling] = (),
 ) -> tuple[list[list[str]], list[RefusedLink]]:
     """Unite identifiers into profiles.
 
@@ -111,6 +125,7 @@ def group_identifiers(
         inert: identifiers that no longer link (shared ones); each is a profile of its own.
         policy: limits, ranks and conflict rules.
         told: what keeps people apart.
+        rulings: what was decided, the strongest first; it comes before all links and rules.
     Returns: groups of identifiers, each strongest first, and the refused links in the order of their
     decision.
     """
@@ -122,6 +137,9 @@ def group_identifiers(
     refused: list[RefusedLink] = []
     unique_types = policy.unique_types
     owned: set[str] = set()
+    if rulings:
+        groups.obey(rulings)
+        owned = groups.with_owner(identifiers)
     for link in known:
         weaker = link.weaker
         if link.stronger in inert or weaker in inert:
@@ -168,8 +186,13 @@ class _Groups:
         self._policy = policy
         self.parents = {identifier: identifier for identifier in identifiers}
         self._counts: dict[str, dict[str, int]] = {one: {kind_of(one): 1} for one in identifiers}
-        self._told: dict[str, dict[str, str]] = {one: dict(values) for one, values in told.items()}
+        self._told: dict[str, dict[str, frozenset[str]]] = {
+            one: {trait: frozenset((value,)) for trait, value in values.items()}
+            for one, values in told.items()
+        }
         self._spans: dict[str, dict[str, list[Span]]] = {}
+        self._rulings: Sequence[Ruling] = ()
+        self._sides: dict[str, dict[int, int]] = {}
 
     def take_spans(self, links: Iterable[Link]) -> None:
         """Note from when to when each value of a sliding limit was seen with any other identifier."""
@@ -192,20 +215,68 @@ class _Groups:
 
     def obstacle(self, a: str, b: str) -> str:
         """Why two groups may not be one; empty if they may."""
+        if self._sides and (parted := self._parted(a, b)):
+            return f"decision_{parted}"
         rules, counts = self._policy.rules, self._counts[a]
         over = [
             kind
             for kind, count in self._counts[b].items()
-            if count + counts.get(kind, 0) > rules[kind].limit and self._is_over(a, b, kind)
+            # Of a type that one side has none of nothing becomes too much; a decision may have made it so.
+            if kind in counts and count + counts[kind] > rules[kind].limit and self._is_over(a, b, kind)
         ]
         if over:
             return f"limit_{min(over, key=lambda kind: rules[kind].rank)}"
         if self._told:
             mine = self._told.get(a, {})
-            for trait in sorted(self._told.get(b, {})):
-                if mine.get(trait, self._told[b][trait]) != self._told[b][trait]:
+            for trait, theirs in sorted(self._told.get(b, {}).items()):
+                values = mine.get(trait, theirs)
+                if not (values <= theirs or theirs <= values):  # Only after a decision one has several.
                     return f"trait_{trait}"
         return ""
+
+    def obey(self, rulings: Sequence[Ruling]) -> None:
+        """Unite and part what was decided, before any link is looked at. The strongest ruling comes first."""
+        self._rulings = rulings
+        for number, ruling in enumerate(rulings):
+            if ruling.others:
+                for one in ruling.together:
+                    self._take_side(one, number, ONE_SIDE)
+                for one in ruling.others:
+                    self._take_side(one, number, OTHER_SIDE)
+            known = [one for one in ruling.together if one in self.parents]
+            for at, one in enumerate(known):
+                for earlier in known[:at]:
+                    a, b = self.root(earlier), self.root(one)
+                    if a != b and not (self._sides and self._parted(a, b)):
+                        self.unite(a, b)
+
+    def _take_side(self, identifier: str, number: int, side: int) -> None:
+        if identifier in self.parents:
+            sides = self._sides.setdefault(self.root(identifier), {})
+            sides[number] = sides.get(number, 0) | side
+
+    def _parted(self, a: str, b: str) -> str:
+        """The id of the strongest ruling of which two groups are on different sides; empty if of none.
+
+        A group that stronger rulings have put on both sides is on neither.
+        """
+        mine, theirs = self._sides.get(a), self._sides.get(b)
+        if mine is None or theirs is None:
+            return ""
+        numbers = [one for one, side in mine.items() if one in theirs and {side, theirs[one]} == BOTH_SIDES]
+        return self._rulings[min(numbers)].id if numbers else ""
+
+    def with_owner(self, identifiers: Iterable[str]) -> set[str]:
+        """The unique values that a ruling has given to a stronger identifier."""
+        rules = self._policy.rules
+        best: dict[str, int] = {}
+        unique: list[str] = []
+        for one in identifiers:
+            kind, root = kind_of(one), self.root(one)
+            best[root] = min(best.get(root, len(rules)), rules[kind].rank)
+            if kind in self._policy.unique_types:
+                unique.append(one)
+        return {one for one in unique if best[self.root(one)] < rules[kind_of(one)].rank}
 
     def _is_over(self, a: str, b: str, kind: str) -> bool:
         """Whether two groups, which have too many values of a type, have too many at one instant."""
@@ -213,13 +284,11 @@ class _Groups:
         if rule.within_ms is None:
             return True
         mine, theirs = self._spans.get(a, {}).get(kind, []), self._spans.get(b, {}).get(kind, [])
-        if not mine or not theirs:
-            return False
-        # Each side is within the limit by itself, so only what meets the other side can be too much.
-        from_ms = min(first_ms for first_ms, _ in theirs)
-        until_ms = max(last_ms for _, last_ms in theirs) + rule.within_ms
+        # Each side is as it is, so only what meets the other side can be too much.
+        from_ms = min((first_ms for first_ms, _ in theirs), default=0)
+        until_ms = max((last_ms for _, last_ms in theirs), default=0) + rule.within_ms
         near = [span for span in mine if span[0] < until_ms and span[1] + rule.within_ms > from_ms]
-        return most_at_once([*near, *theirs], rule.within_ms) > rule.limit
+        return bool(near and theirs) and most_together(near, theirs, rule.within_ms) > rule.limit
 
     def unite(self, a: str, b: str) -> None:
         """Make group `b` part of group `a`."""
@@ -228,11 +297,32 @@ class _Groups:
         for kind, count in self._counts.pop(b).items():
             counts[kind] = counts.get(kind, 0) + count
         if b in self._told:
-            self._told.setdefault(a, {}).update(self._told.pop(b))
+            told = self._told.setdefault(a, {})
+            for trait, values in self._told.pop(b).items():
+                told[trait] = told[trait] | values if trait in told else values
+        if b in self._sides:
+            sides = self._sides.setdefault(a, {})
+            for number, side in self._sides.pop(b).items():
+                sides[number] = sides.get(number, 0) | side
         if b in self._spans:
             spans = self._spans.setdefault(a, {})
             for kind, more in self._spans.pop(b).items():
                 spans[kind] = [*spans.get(kind, []), *more]
+
+
+def most_together(some: list[Span], others: list[Span], within_ms: int) -> int:
+    """How many values of two sides are in use at the busiest of the instants at which both sides use one."""
+    edges: list[tuple[int, int, int]] = []
+    for side, spans in enumerate((some, others)):
+        edges += [(first_ms, 1, side) for first_ms, _ in spans]
+        edges += [(last_ms + within_ms, -1, side) for _, last_ms in spans]
+    edges.sort(key=lambda edge: edge[:2])  # At one instant what ends comes before what begins.
+    used, most = [0, 0], 0
+    for _, step, side in edges:
+        used[side] += step
+        if used[0] and used[1]:
+            most = max(most, used[0] + used[1])
+    return most
 
 
 def most_at_once(spans: list[Span], within_ms: int) -> int:

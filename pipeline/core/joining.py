@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from .messages import MERGE_BYTES_MAX, Claim, Close, Join, Linked, Merge, Message
+from .decisions import names, united_rows
+from .messages import MERGE_BYTES_MAX, Bind, Claim, Close, Decided, Join, Linked, Merge, Message
 from .node import CLAIMANT, Component, Entry, is_nil
 from .outbox import Nodes
 from .outputs import Outputs
@@ -65,11 +66,26 @@ class Joiner:
                     pid: (e.anchor, e.alias_of, e.memberships) for pid, e in component.entries.items()
                 }
                 merge.trigger, merge.last_active = component.trigger, component.last_active
+            if index == 0 and component.decisions:
+                self._send(join.survivor, Decided(dict(component.decisions)))
             self._send(join.survivor, merge)
         self.outputs.unpublished.pop(component.root, None)
         self.nodes.drop_pages(component)
         component.become_redirect(join.survivor, now_ms + self.policy.history_ms)
         self.nodes.save_component(component)
+
+    def decided(self, component: Component, decided: Decided) -> None:
+        """Take decisions over. What they change is told with the merge that comes next."""
+        component.decisions = united_rows(component.decisions, decided.decisions)
+        component.stale = True
+        self.nodes.save_component(component)
+
+    def _ask(self, component: Component, identifier: str) -> None:
+        """Claim an identifier for a component, by the strongest right that it has."""
+        if component.decisions and names(component.decisions, identifier):
+            self._send(identifier, Bind(component.root))
+        else:
+            self._send(identifier, Claim(component.root, "", True))
 
     def merge(self, component: Component, merge: Merge, now_ms: int) -> None:
         for identifier, packed in merge.facets:
@@ -96,8 +112,8 @@ class Joiner:
                 self._await(
                     component, merge.identifier, now_ms
                 )  # It comes with another merge, or was forgotten.
-                self._send(merge.identifier, Claim(component.root, "", True))
-            if len(component.identifiers) > self.policy.component_identifiers_max:
+                self._ask(component, merge.identifier)
+            if len(component.identifiers) + len(component.closed) > self.policy.component_identifiers_max:
                 self.outputs.refuse_full(component, merge.identifier, now_ms)
                 for full in component.identifiers:  # Also those that came just now.
                     self._send(full, Close())
@@ -164,9 +180,12 @@ class Joiner:
             return "inert" if status == "shared" else ""  # It is owned here, under the root of a redirect.
         if identifier in component.awaited():
             return ""  # Another claim will tell.
-        if not own:  # It was asked by a component that has merged into this one, and may be the owner of it.
+        decided = status == "shared" and component.decisions and names(component.decisions, identifier)
+        if not own or decided:
+            # Asked by a component that has merged into this one and may own it; or asked because of a link:
+            # a decision may have what a link may not.
             self._await(component, identifier, now_ms)
-            self._send(identifier, Claim(component.root, "", True))
+            self._ask(component, identifier)
             return ""
         if identifier in component.identifiers:
             component.remove_identifier(identifier)

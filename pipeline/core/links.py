@@ -1,13 +1,17 @@
-"""The evidence of a component in the form in which identity.py judges it: links, and what keeps apart."""
+"""The evidence of a component in the form in which identity.py judges it: links, and what keeps apart; and
+the judgement.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from .apart import Apart
+from .decisions import group_evidence
 from .facet import PAIR, Facet
-from .identity import Link, Told
+from .identity import NOTHING_TOLD, Link, RefusedLink, Told, agree, within_limits
 from .node import Component
+from .policy import Policy
 
 
 def links_of(identifier: str, facet: Facet) -> list[Link]:
@@ -27,6 +31,27 @@ def told_in(component: Component, identifiers: Iterable[str], apart: Apart) -> T
         if facet is not None and (values := apart.told(facet.traits)):
             told[identifier] = values
     return told
+
+
+def groups_in(
+    component: Component, policy: Policy, apart: Apart | None
+) -> tuple[list[list[str]], list[RefusedLink]]:
+    """Who of a component is one person under a policy, and the links that it refuses.
+
+    `apart`: what keeps people apart under it. Identifiers with an open claim are left out.
+    """
+    awaited = component.awaited()
+    identifiers = [one for one in component.identifiers if one not in awaited]
+    told = NOTHING_TOLD if apart is None else told_in(component, identifiers, apart)
+    if len(identifiers) == 1 or (
+        not (component.inert or component.decisions)
+        and within_limits(identifiers, policy)
+        and (not told or agree(told))
+    ):
+        identifiers.sort(key=policy.order_of)
+        return [identifiers] if identifiers else [], []
+    links = links_in(component)
+    return group_evidence(component.decisions, identifiers, links, component.inert, policy, told)
 
 
 def links_in(component: Component) -> list[Link]:

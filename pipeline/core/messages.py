@@ -139,6 +139,25 @@ class Taken(msgspec.Struct, array_like=True, tag=13, gc=False):
     count: int
 
 
+class Bind(msgspec.Struct, array_like=True, tag=14, gc=False):
+    """To an identifier: a decision in `component` names you. As a Claim, but a shared one is claimed too."""
+
+    component: str
+
+
+class Decided(msgspec.Struct, array_like=True, tag=15, gc=False):
+    """To a component: decisions of another one, whose Merge comes next. Name → row."""
+
+    decisions: dict[str, list[Any]]
+
+
+class Adopted(msgspec.Struct, array_like=True, tag=16, gc=False):
+    """To a partition: `partition` has taken the identity policy of this version into use."""
+
+    partition: int
+    version: int
+
+
 Message = (
     Absorb
     | Claim
@@ -153,8 +172,11 @@ Message = (
     | Fill
     | Filled
     | Taken
+    | Bind
+    | Decided
+    | Adopted
 )
-TO_IDENTIFIER: Final = (Claim, Repoint, Close, Forget, Retouch)
+TO_IDENTIFIER: Final = (Claim, Repoint, Close, Forget, Retouch, Bind)
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(Message).decode

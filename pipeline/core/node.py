@@ -30,6 +30,7 @@ _pack_armed: Final = _ARMED.pack
 NONE: Final[frozenset[str]] = frozenset()
 NOTHING: Final[Mapping[str, str]] = {}
 CLEAN: Final[frozenset[int]] = frozenset()
+UNDECIDED: Final[Mapping[str, list[Any]]] = {}
 """Shared by all components that have nothing to remember: most. They are replaced, never changed."""
 _type_sets: Final[dict[frozenset[str], frozenset[str]]] = {}
 """Each set of identifier types once: every profile has one, and there are few."""
@@ -152,16 +153,18 @@ class Component:
 
     `identifiers`: identifier → page of its facet. `inert`: those of them that are shared. `closed`:
     identifiers outside that it may not link with, and why. `claims`: what is awaited, see `add_claim`;
-    outputs are held until `hold_until` at most. `armed`: the timer that is set, at most the next instant that
-    matters. `window_due`: next instant at which a membership may change by itself, or a redirect ends.
-    `publish_due`: when the profiles must be published; NEVER if they are. `profiles`: None until they are
-    needed. `stale`: the evidence has changed since they were settled. Instants in ms.
+    outputs are held until `hold_until` at most. `decisions`: name → row, see decisions.py. `armed`: the timer
+    that is set, at most the next instant that matters. `window_due`: next instant at which a membership may
+    change by itself, or a redirect ends. `publish_due`: when the profiles must be published; NEVER if they
+    are. `profiles`: None until they are needed. `stale`: the evidence has changed since they were settled.
+    `policy_version`: of the last change of policy that was applied here, not stored. Instants in ms.
     """
 
     __slots__ = (
-        "armed", "claims", "closed", "dirty_pages", "entries", "facets", "head", "hold_until", "identifiers",
-        "inert", "last_active", "packed", "pages", "profiles", "publish_due", "redirect", "refused",
-        "reviewed", "root", "stale", "trigger", "unsettled", "window_due",
+        "armed", "claims", "closed", "decisions", "dirty_pages", "entries", "facets", "head", "hold_until",
+        "identifiers", "inert", "last_active", "packed", "pages", "policy_version", "profiles", "publish_due",
+        "redirect",
+        "refused", "reviewed", "root", "stale", "trigger", "unsettled", "window_due",
     )  # fmt: skip
 
     def __init__(self, root: str) -> None:
@@ -173,6 +176,7 @@ class Component:
         self.inert: frozenset[str] = NONE
         self.closed: Mapping[str, str] = NOTHING
         self.claims: frozenset[str] = NONE
+        self.decisions: Mapping[str, list[Any]] = UNDECIDED
         self.head: msgspec.Raw | None = None
         self.hold_until = 0
         self.entries: dict[str, Entry] = {}
@@ -188,6 +192,7 @@ class Component:
         self.profiles: list[Profile] | None = None
         self.stale = True
         self.dirty_pages = CLEAN
+        self.policy_version = 0
 
     def add_identifier(self, identifier: str) -> None:
         """Take an identifier in, on the last page, which is marked for writing: it has grown."""
@@ -323,24 +328,25 @@ class Component:
         if self.head is None:
             head = [self.pages, sorted(self.inert), self.closed, sorted(self.claims)]
             self.head = msgspec.Raw(_encode(head))
+        body = [
+            _LIVE,
+            self.armed,
+            self.head,
+            {pid: entry.pack() for pid, entry in self.entries.items()},
+            self.trigger,
+            self.hold_until,
+            self.unsettled,
+            self.window_due,
+            self.publish_due,
+            self.last_active,
+            self.reviewed,
+            self.refused,
+            [self.pack(identifier) for identifier in self.pages[0]],
+        ]
+        if self.decisions:
+            body.append(self.decisions)
         # A component that waits for publication is found again after a crash by the instant at the front.
-        return _pack_armed(min(self.armed, self.publish_due)) + _encode(
-            [
-                _LIVE,
-                self.armed,
-                self.head,
-                {pid: entry.pack() for pid, entry in self.entries.items()},
-                self.trigger,
-                self.hold_until,
-                self.unsettled,
-                self.window_due,
-                self.publish_due,
-                self.last_active,
-                self.reviewed,
-                self.refused,
-                [self.pack(identifier) for identifier in self.pages[0]],
-            ]
-        )
+        return _pack_armed(min(self.armed, self.publish_due)) + _encode(body)
 
     @classmethod
     def decode(cls, root: str, value: bytes) -> Component:
@@ -371,4 +377,5 @@ class Component:
         component.publish_due, component.last_active = stored.publish_due, stored.last_active
         component.reviewed, component.refused = stored.reviewed, stored.refused
         component.packed = dict(zip(pages[0], stored.facets, strict=True))
+        component.decisions = stored.decisions or UNDECIDED
         return component

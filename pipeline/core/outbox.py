@@ -57,12 +57,13 @@ class ProfileAlias:
 
 @dataclass(slots=True)
 class Snapshot:
-    """The state of one profile to publish; `profile` None is a tombstone."""
+    """The state of one profile to publish, under which policy; `profile` None is a tombstone."""
 
     profile_id: str
     profile: Profile | None
     aliases: list[str]
     updated_at: int
+    policy_version: int = 0
 
 
 @dataclass(slots=True)
@@ -74,6 +75,7 @@ class Review:
     identifiers: list[str]
     detail: str
     decided_at: int
+    policy_version: int = 0
 
 
 Output = MembershipChange | ProfileAlias | Snapshot | Review
@@ -100,6 +102,8 @@ class Outbox:
     taken: dict[tuple[int, int], int] = field(default_factory=dict)
     """(partition, offset of the definitions) → how many fills of them have arrived."""
     joins: int = 0
+    judged: int = 0
+    """Components whose turn has come in a change of policy."""
     touches: int = 0
 
     def tell_change(self, change: MembershipChange) -> None:

@@ -6,15 +6,16 @@ repeated or held-back decision changes nothing. It must not know how components 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from hashlib import blake2b
 from typing import Final
 
 from .apart import Apart
 from .consent import settle_consent
+from .decisions import decides
 from .facet import NEVER, Facet
-from .identity import NOTHING_TOLD, agree, group_identifiers, profile_id, within_limits
-from .links import links_in, told_in
+from .identity import RefusedLink, profile_id
+from .links import groups_in
 from .node import Component, Entry, Profile
 from .outbox import Cause, MembershipChange, Nodes, Outbox, ProfileAlias, Review, Snapshot
 from .policy import Policy
@@ -31,8 +32,9 @@ class Outputs:
     def __init__(
         self, policy: Policy, catalogue: Catalogue, nodes: Nodes, profile_key: bytes, publish_interval_ms: int
     ) -> None:
-        self.policy = policy
-        self.apart = Apart(policy) if policy.apart_traits else None
+        self.govern(policy)
+        self.adopt: Callable[[Component, int], None] | None = None
+        """Called with a component before it is used, and the time, while a change of policy is worked off."""
         self.nodes = nodes
         self.profile_key = profile_key
         self.publish_interval_ms = publish_interval_ms
@@ -41,6 +43,11 @@ class Outputs:
         """Wall clock at which the batch is worked off; `now_ms`, the stream's time, is behind it in a lag."""
         self.unpublished: dict[str, int] = {}
         self.use(catalogue)
+
+    def govern(self, policy: Policy) -> None:
+        """Judge by this policy from now on."""
+        self.policy = policy
+        self.apart = Apart(policy) if policy.apart_traits else None
 
     def use(self, catalogue: Catalogue, pending: Collection[str] = ()) -> None:
         """Remember leaves for all segments of this catalogue and evaluate them from now on.
@@ -74,8 +81,13 @@ class Outputs:
             return profiles[0]
         return next((profile for profile in profiles if identifier in profile.identifiers), None)
 
-    def settle(self, component: Component, now_ms: int, edge: str | None = None) -> None:
-        """Tell what has changed, or put it off while claims are open (until `hold_until` at most)."""
+    def settle(
+        self, component: Component, now_ms: int, edge: str | None = None, cause: Cause = Cause.EVENT
+    ) -> None:
+        """Tell what has changed, or put it off while claims are open (until `hold_until` at most).
+
+        `cause`: of changes of membership, if no profile became part of another.
+        """
         if component.claims and now_ms < component.hold_until:
             component.unsettled = True
             return
@@ -83,12 +95,16 @@ class Outputs:
         component.profiles = None
         at_ms = min(now_ms, component.window_due - 1)  # what was due meanwhile is told at its own instant
         profiles = self.profiles(component)
-        merged = self._retire(component, profiles, now_ms, edge)
+        decided = bool(component.decisions) and decides(component.decisions, component.trigger[0], edge)
+        heirs, restored = self._retire(component, profiles, now_ms, component.trigger[0] if decided else edge)
         component.window_due = NEVER
         event_id, occurred_ms = component.trigger
+        # Whoever has taken nobody over has changed because of those who left.
+        other = Cause.UNMERGE if restored or decided else Cause.MERGE if heirs else cause
         for profile in profiles:
             self.decide(component, profile, self._concerned(profile), at_ms,
-                        Cause.MERGE if merged else Cause.EVENT, occurred_ms, event_id, now_ms)  # fmt: skip
+                        Cause.MERGE if profile.id in heirs else other,
+                        occurred_ms, event_id, now_ms)  # fmt: skip
         self.elapse(component, now_ms)
         self.changed(component, now_ms)
 
@@ -157,7 +173,7 @@ class Outputs:
         for profile in self.profiles(component):
             aliases = [old for old, entry in component.entries.items() if entry.alias_of == profile.id]
             aliases.sort()
-            self.outbox.publish(Snapshot(profile.id, profile, aliases, now_ms))
+            self.outbox.publish(Snapshot(profile.id, profile, aliases, now_ms, self.policy.version))
 
     def publish_all(self, now_ms: int, at_rest: bool) -> None:
         """Publish what is due, or everything once the partition is at rest; up to `PUBLISH_BATCH_MAX`
@@ -170,6 +186,8 @@ class Outputs:
             roots.append(root)
         for root in roots:
             component = self.nodes.component(root)
+            if component is not None and self.adopt is not None:
+                self.adopt(component, now_ms)
             if (
                 component is None
                 or component.redirect
@@ -229,26 +247,22 @@ class Outputs:
         component.reviewed = True
         detail = f"holds {len(component.identifiers)} identifiers and absorbs no more"
         self.outbox.ask_review(
-            Review(component.root, "oversized", [component.root, identifier], detail, now_ms)
+            Review(
+                component.root, "oversized", [component.root, identifier], detail, now_ms, self.policy.version
+            )
         )
         return True
 
+    def group(self, component: Component) -> tuple[list[list[str]], list[RefusedLink]]:
+        """Who of a component is one person, and the links that were refused. Open claims are left out."""
+        return groups_in(component, self.policy, self.apart)
+
     def _evaluate(self, component: Component) -> list[Profile]:
-        awaited = component.awaited()
-        identifiers = [one for one in component.identifiers if one not in awaited]
-        policy = self.policy
-        told = NOTHING_TOLD if self.apart is None else told_in(component, identifiers, self.apart)
-        if len(identifiers) == 1 or (
-            not component.inert and within_limits(identifiers, policy) and (not told or agree(told))
-        ):
-            identifiers.sort(key=policy.order_of)
-            groups = [identifiers] if identifiers else []
-        else:
-            links = links_in(component)
-            groups, refused = group_identifiers(identifiers, links, component.inert, policy, told)
-            if len(refused) > component.refused:
-                self.outbox.refused.extend(one.reason for one in refused[component.refused :])
-            component.refused = len(refused)
+        groups, refused = self.group(component)
+        if len(refused) > component.refused:
+            self.outbox.refused.extend(one.reason for one in refused[component.refused :])
+        component.refused = len(refused)
+        identifiers = [one for group in groups for one in group]
         facets = {one: facet for one in identifiers if (facet := component.look(one)) is not None}
         # Who was only ever seen beside others, and is refused there, is nobody yet.
         return [
@@ -297,16 +311,20 @@ class Outputs:
         if fold.consent:
             settle_consent(component, profile.identifiers, fold)
 
-    def _retire(self, component: Component, profiles: list[Profile], now_ms: int, edge: str | None) -> bool:
-        """Tell which profile ids have become aliases. Returns whether there was one."""
+    def _retire(
+        self, component: Component, profiles: list[Profile], now_ms: int, edge: str | None
+    ) -> tuple[set[str], bool]:
+        """Tell what has become an alias. Returns who has taken others over, and whether an alias has left."""
         current = {profile.id: profile for profile in profiles}
-        merged = False
+        heirs: set[str] = set()
+        restored = False
         for pid, entry in component.entries.items():
             if pid in current:
                 if entry.alias_of:
                     entry.alias_of = ""
                     entry.changed()
                     self.outbox.tell_alias(ProfileAlias(pid, "", now_ms, Cause.UNMERGE, edge))
+                    restored = True
                 continue
             heir = next((one for one in profiles if entry.anchor in one.identifiers), None)
             if heir is None:
@@ -315,14 +333,18 @@ class Outputs:
                 continue  # Or the identifier is still on its way here.
             if entry.alias_of == heir.id:
                 continue
-            self.outbox.tell_alias(ProfileAlias(pid, heir.id, now_ms, Cause.MERGE, edge))
-            merged = True
+            cause = Cause.MERGE
+            if entry.alias_of in current:  # The profile that it stood for goes on without it.
+                cause, restored = Cause.UNMERGE, True
+            else:
+                heirs.add(heir.id)
+            self.outbox.tell_alias(ProfileAlias(pid, heir.id, now_ms, cause, edge))
             if not entry.alias_of:
                 self._leave_all(pid, entry, Cause.MERGE, component.trigger[1], now_ms)
                 self.outbox.publish(Snapshot(pid, None, [], now_ms))
             entry.alias_of = heir.id
             entry.changed()
-        return merged
+        return heirs, restored
 
     def _vanish(self, pid: str, entry: Entry, occurred_ms: int, now_ms: int) -> None:
         """Tell that a profile is gone without an heir: what gave it its id is nobody by itself."""
@@ -351,22 +373,10 @@ class Outputs:
         # With the instant: a profile that was forgotten and is seen again counts from 1 anew.
         name = f"{pid} {segment_id} {sequence} {since_ms}"
         change_id = blake2b(name.encode(), digest_size=16).hexdigest()
-        self.outbox.tell_change(
-            MembershipChange(
-                change_id,
-                pid,
-                segment_id,
-                version,
-                "entered" if inside else "exited",
-                sequence,
-                since_ms,
-                decided_ms,
-                cause,
-                event_ids,
-                cause is Cause.BACKFILL,
-                identifiers,
-            )
-        )
+        self.outbox.tell_change(MembershipChange(
+            change_id, pid, segment_id, version, "entered" if inside else "exited", sequence, since_ms,
+            decided_ms, cause, event_ids, cause is Cause.BACKFILL, identifiers,
+        ))  # fmt: skip
 
     def _addresses(self, component: Component, profile: Profile, purpose: str | None) -> list[str]:
         """The identifiers that may be addressed for a purpose: those that did not refuse it."""

@@ -15,14 +15,17 @@ from typing import Any, Final
 import orjson
 
 from .absorb import EMPTY_OBJECT, Absorber, Leaves
+from .adopting import Adopter
 from .errors import InvariantViolation
 from .facet import NEVER
 from .joining import Joiner
 from .messages import (
     TO_IDENTIFIER,
     Absorb,
+    Bind,
     Claim,
     Close,
+    Decided,
     Fill,
     Forget,
     Join,
@@ -37,6 +40,7 @@ from .node import Component, IdentifierNode
 from .outbox import Nodes
 from .outputs import Outputs
 from .policy import Policy
+from .policy_change import PolicyChange
 from .touch import Touch
 
 LOCATED_HISTORIES: Final = 3
@@ -57,18 +61,40 @@ class Resolver:
     def __init__(
         self, policy: Policy, nodes: Nodes, outputs: Outputs, is_local: Callable[[str], bool]
     ) -> None:
-        self.policy = policy
         self.nodes = nodes
         self.outputs = outputs
         self.is_local = is_local
         self.queue: deque[tuple[str, Message]] = deque()
         self.absorber = Absorber(policy, outputs, self._send)
         self.joiner = Joiner(policy, nodes, outputs, self._send)
+        self.adopter: Adopter | None = None
+        self.use(policy)
+
+    def use(self, policy: Policy) -> None:
+        """Decide by this policy from now on, here and in all that this resolver is made of."""
+        self.policy = self.absorber.policy = self.joiner.policy = policy
+        self.outputs.govern(policy)
         self._weak = {
             kind
             for kind, rule in policy.rules.items()
             if kind not in policy.strong_types and rule.normalise not in REACH_NORMALISERS
         }
+
+    def adopt(self, change: PolicyChange | None) -> None:
+        """Judge components anew, each before it is used, because of a change of policy; None: no longer."""
+        self.adopter = None if change is None else Adopter(change, self.outputs, self._send)
+        self.outputs.adopt = None if self.adopter is None else self.adopter.adopt
+
+    def adopt_next(self, component: Component, now_ms: int) -> None:
+        """The turn of a component has come."""
+        adopter = self.adopter
+        assert adopter is not None
+        self.outputs.outbox.judged += 1
+        adopter.adopt(component, now_ms)
+        adopter.tell_partners(component)
+        self._drain(now_ms)
+        if not component.redirect and self.next_due(component) < component.armed:
+            self.nodes.save_component(component)  # A shorter retention: its timer is set.
 
     # -- ways in --------------------------------------------------------------------------------------------
 
@@ -112,7 +138,7 @@ class Resolver:
 
     def tick(self, root: str, now_ms: int) -> None:
         """A timer of a component. An overtaken one is ordinary: what is not due is left alone."""
-        component = self.nodes.component(root)
+        component = self._component(root, now_ms)
         if component is not None:
             self._elapse(component, now_ms)
             self._drain(now_ms)
@@ -171,10 +197,23 @@ class Resolver:
             if node is None or node.owner == message.component:
                 node = self._own(identifier, node)
             self._send(node.owner, Absorb(identifier, message.touch, message.leaves, message.component))
+        elif isinstance(message, Bind):
+            self._bind(identifier, node or IdentifierNode(), message.component)
+
+    def _component(self, root: str, now_ms: int) -> Component | None:
+        """The component of a root, judged by the policy in force."""
+        component = self.nodes.component(root)
+        if component is not None and self.adopter is not None:
+            self.adopter.adopt(component, now_ms)
+        return component
 
     def _at_component(self, root: str, message: Message, now_ms: int) -> None:
-        component = self.nodes.component(root)
+        component = self._component(root, now_ms)
         if isinstance(message, Join):
+            if component is not None and self.adopter is not None:
+                self.adopter.tell_partners(
+                    component
+                )  # Its turn will not come, and the survivor's may be over.
             self.joiner.join(root, component, message, now_ms)
         elif component is not None and component.redirect:
             self._forward(component, message, now_ms)
@@ -189,6 +228,8 @@ class Resolver:
         elif isinstance(message, Locate):
             if component is not None and message.identifier in component.identifiers:
                 self._send(message.identifier, Repoint(root))
+        elif isinstance(message, Decided):
+            self.joiner.decided(component or Component(root), message)
         elif isinstance(message, Fill):
             whose = (message.source, message.offset)
             self.outputs.outbox.taken[whose] = self.outputs.outbox.taken.get(whose, 0) + 1
@@ -225,15 +266,26 @@ class Resolver:
                 self._send(claim.component, Linked(claim.component, identifier, status))
             if became_shared:
                 self._send(node.owner, Linked("", identifier, "inert"))
-        elif not claim.ask:
-            pass  # Only the partner was to be noted: who asked is on the way to own it.
-        elif not node.owner or node.owner == claim.component:
-            node.owner = claim.component
-            self._send(claim.component, Linked(claim.component, identifier, ""))
+        elif claim.ask:  # Else only the partner was to be noted: who asked is on the way to own it.
+            self._give(identifier, node, claim.component)
+        self.nodes.save_identifier(identifier, node)
+
+    def _give(self, identifier: str, node: IdentifierNode, claimant: str) -> None:
+        """Let a component that claims an identifier own it, or join it with the owner."""
+        if not node.owner or node.owner == claimant:
+            node.owner = claimant
+            self._send(claimant, Linked(claimant, identifier, "inert" if node.shared else ""))
         else:
-            survivor, loser = self.policy.ordered(node.owner, claim.component)
+            survivor, loser = self.policy.ordered(node.owner, claimant)
             node.owner = survivor
-            self._send(loser, Join(survivor, identifier, claim.component))
+            self._send(loser, Join(survivor, identifier, claimant))
+
+    def _bind(self, identifier: str, node: IdentifierNode, claimant: str) -> None:
+        """A claim by a decision: it also gets what is shared, not what belongs to a full component."""
+        if node.closed and node.owner != claimant:
+            self._send(claimant, Linked(claimant, identifier, "full"))
+            return
+        self._give(identifier, node, claimant)
         self.nodes.save_identifier(identifier, node)
 
     def _note_partner(self, identifier: str, node: IdentifierNode, partner: str) -> bool:
@@ -253,7 +305,7 @@ class Resolver:
     # -- component nodes: absorbing -------------------------------------------------------------------------
 
     def _absorb(self, root: str, via: str, touch: Touch, leaves: Leaves, now_ms: int, lost: str = "") -> None:
-        component = self.nodes.component(root)
+        component = self._component(root, now_ms)
         if component is None:
             self._send(via, Retouch(root, touch, leaves))
             return

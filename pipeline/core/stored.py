@@ -14,7 +14,8 @@ import msgspec
 class LiveComponent(msgspec.Struct, array_like=True, gc=False):
     """The body of a component's record; the fields are those of `pipeline.core.node.Component`.
 
-    `head`: pages, inert, closed, claims. `facets`: the packed facets of page 0.
+    `head`: pages, inert, closed, claims. `facets`: the packed facets of page 0. `decisions`: only there if
+    there are some.
     """
 
     kind: int
@@ -30,6 +31,7 @@ class LiveComponent(msgspec.Struct, array_like=True, gc=False):
     reviewed: bool
     refused: int
     facets: list[msgspec.Raw]
+    decisions: dict[str, list[Any]] = {}
 
 
 decode_live: Final = msgspec.msgpack.Decoder(LiveComponent).decode

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import orjson
 
+from . import contact
 from .errors import Reason, Rejection
 from .normalise import RAW_CHARS_MAX, Normalise, Normaliser
 from .policy import Policy
@@ -96,6 +97,8 @@ class TouchpointReader:
         types = self._by_source.get(source, self._types) if self._by_source else self._types
         identifiers = self._identify(record.get("identifiers"), types)
         if isinstance(identifiers, Rejection):
+            if kind in contact.KINDS and identifiers.reason is Reason.CONFLICTING_IDENTIFIERS:
+                return self.judge(contact.kept_apart(record, types), now_ms)
             return identifiers
         if (traits := record.get("traits")) != _EMPTY:
             traits = _object_text("traits", traits)

@@ -111,13 +111,10 @@ class Checkpoint:
     lost the partition writes it, records of the new owner lie below.
     """
 
-    def __init__(
-        self, settings: Settings, topics: Topics, partitions: int, policy_version: int, transactional_id: str
-    ) -> None:
+    def __init__(self, settings: Settings, topics: Topics, partitions: int, transactional_id: str) -> None:
         self.settings = settings
         self.topics = topics
         self.partitions = partitions
-        self.policy_version = policy_version
         self.transactional_id = transactional_id
         self.changelog_next: dict[int, int] = {}
         self._delivered: dict[int, int] = {}
@@ -160,7 +157,7 @@ class Checkpoint:
 
     def tell(self, told: Iterable[Output]) -> None:
         """Hand over what consumers are told, in the order in which it was decided."""
-        produce, topics, policy_version = self._produce, self.topics, self.policy_version
+        produce, topics = self._produce, self.topics
         for one in told:
             if isinstance(one, MembershipChange):
                 value = encode_membership_change(one)
@@ -168,11 +165,11 @@ class Checkpoint:
                 current = value if one.change == "entered" else None
                 produce(topics.current, current, f"{one.profile_id}|{one.segment_id}".encode())
             elif isinstance(one, Snapshot):
-                produce(topics.profiles, profile_value(one, policy_version), one.profile_id.encode())
+                produce(topics.profiles, profile_value(one), one.profile_id.encode())
             elif isinstance(one, ProfileAlias):
                 produce(topics.merges, encode_profile_alias(one), one.old_profile_id.encode())
             else:
-                produce(topics.review, review_value(one, policy_version), one.component.encode())
+                produce(topics.review, review_value(one), one.component.encode())
 
     def send(self, mail: Iterable[tuple[str, Message]]) -> None:
         """Send messages to nodes of other workers. In the order in which they were decided: the protocol

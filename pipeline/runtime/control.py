@@ -1,8 +1,8 @@
-"""The segment definitions in force, as every task of a worker sees them.
+"""The segment definitions, or the identity policy, in force, as every task of a worker sees them.
 
-A thread follows `segments.definitions` without a group: every worker reads all of it. Tasks ask for what
-changed since the offset that they have applied. A value that is not a definition is logged and skipped: `elo
-segments apply` checks before it writes, so it can only come from elsewhere.
+A thread follows the topic without a group: every worker reads all of it. Tasks ask for what changed since the
+offset that they have applied. A value that is not what it should be is logged and skipped: the commands check
+before they write, so it can only come from elsewhere.
 """
 
 from __future__ import annotations
@@ -11,49 +11,62 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 import orjson
 import structlog
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
-from ..core.errors import Retryable
+from ..core.errors import ConfigError, Retryable
+from ..core.published import POLICY_KEY, Published, decode_published
 from ..core.segments.definition import Definition
-from ..core.segments.parse import DefinitionError, definition_from_json
+from ..core.segments.parse import definition_from_json
 from ..settings import Settings
 
 log = structlog.get_logger()
+Value = TypeVar("Value")
 POLL_S: Final = 0.1
 LOOK_S: Final = 0.02
 START_TIMEOUT_S: Final = 60.0
 
 
-class Control:
-    """Definitions by id. `next_offset` and `definitions` are replaced together, never changed in place."""
+class Control(Generic[Value]):
+    """The newest values of a topic by key. Next offset and values are replaced together, never changed in
+    place.
 
-    def __init__(self, settings: Settings, topic: str, on_change: Callable[[], None]) -> None:
+    `decode`: from key and bytes to a value; raises ConfigError or ValueError.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        topic: str,
+        decode: Callable[[str, bytes], Value],
+        on_change: Callable[[], None],
+    ) -> None:
         self._settings = settings
         self._topic = topic
+        self._decode = decode
         self._on_change = on_change
         self._stopping = threading.Event()
         self._loaded = threading.Event()
         self.failure: BaseException | None = None
-        self.view: tuple[int, dict[str, Definition]] = (0, {})
-        self._thread = threading.Thread(target=self._run, name="definitions", daemon=True)
+        self.view: tuple[int, dict[str, Value]] = (0, {})
+        self._thread = threading.Thread(target=self._run, name=topic, daemon=True)
 
     def start(self) -> None:
         """Begin to read."""
         self._thread.start()
 
     async def wait(self) -> None:
-        """Return when all definitions were read once. Raises Retryable when the broker is silent.
+        """Return when all of it was read once. Raises Retryable when the broker is silent.
 
         It holds no thread: one for each partition that waits would leave none for the work waited for.
         """
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self._loaded.is_set():
             if time.monotonic() > deadline:
-                raise Retryable("the broker is silent, segment definitions cannot be read")
+                raise Retryable("the broker is silent, a topic cannot be read", topic=self._topic)
             await asyncio.sleep(LOOK_S)
         if self.failure is not None:
             raise self.failure
@@ -83,10 +96,10 @@ class Control:
             )
         )
         consumer.assign([TopicPartition(self._topic, 0, 0)])
-        offset, definitions = self.view
+        offset, values = self.view
         try:
             while not self._stopping.is_set():
-                fresh = dict(definitions)
+                fresh = dict(values)
                 for message in consumer.consume(500, POLL_S):
                     error = message.error()
                     if error is None:
@@ -96,24 +109,34 @@ class Control:
                         offset = max(offset, message.offset())
                         self.view = offset, fresh
                         self._loaded.set()
-                if offset != self.view[0] or fresh != definitions:
-                    definitions = fresh
+                if offset != self.view[0] or fresh != values:
+                    values = fresh
                     self.view = offset, fresh
                     self._on_change()
         finally:
             consumer.close()
 
-    def _apply(self, definitions: dict[str, Definition], message: Any) -> None:
-        segment_id = (message.key() or b"").decode(errors="replace")
+    def _apply(self, values: dict[str, Value], message: Any) -> None:
+        key = (message.key() or b"").decode(errors="replace")
         if message.value() is None:
-            definitions.pop(segment_id, None)
+            values.pop(key, None)
             return
         try:
-            definition = definition_from_json(orjson.loads(message.value()))
-        except (DefinitionError, ValueError) as error:
-            log.error("not a segment definition, skipped", offset=message.offset(), error=str(error))
-            return
-        if definition.id != segment_id:
-            log.error("key and id of a segment definition differ, skipped", offset=message.offset())
-            return
-        definitions[segment_id] = definition
+            values[key] = self._decode(key, message.value())
+        except (ConfigError, ValueError) as error:
+            log.error("a record was skipped", topic=self._topic, offset=message.offset(), error=str(error))
+
+
+def decode_definition(segment_id: str, value: bytes) -> Definition:
+    """A record of `segments.definitions`."""
+    definition = definition_from_json(orjson.loads(value))
+    if definition.id != segment_id:
+        raise ConfigError("key and id of a segment definition differ")
+    return definition
+
+
+def decode_policy(key: str, value: bytes) -> Published:
+    """A record of `identity.policy`."""
+    if key != POLICY_KEY.decode():
+        raise ConfigError(f"the key of an identity policy is {POLICY_KEY.decode()}")
+    return decode_published(value)

@@ -20,8 +20,9 @@ POINTS: Final = (
     "restore.history",  # part of the de-dup table is on disk
     "definitions.taken",  # new definitions are in use in memory only
     "definitions.step",  # one step of a back-fill is computed
-    "batch.computed",  # everything is decided, no transaction is open
-    "transaction.begun",  # a transaction is open and empty
+    "policy.taken",  # a new identity policy is in use in memory only
+    "policy.step",  # one step of its work is computed
+    "batch.computed",  # everything is decided, the transaction is empty
     "transaction.written",  # its records are on their way
     "transaction.offsets",  # it holds the offsets too
     "transaction.committed",  # it is committed, memory does not know yet

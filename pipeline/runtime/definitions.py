@@ -72,7 +72,7 @@ class Definitions:
 
     def __init__(
         self,
-        control: Control,
+        control: Control[Definition],
         settings: Settings,
         touches: str,
         partition: int,

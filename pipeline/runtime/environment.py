@@ -12,6 +12,8 @@ from typing import Any
 from rocksdict import Cache
 
 from ..core.policy import Policy
+from ..core.published import Published
+from ..core.segments.definition import Definition
 from ..settings import Settings
 from ..topics import Topics
 from .control import Control
@@ -21,6 +23,7 @@ from .control import Control
 class Environment:
     """Settings, threads, caches; the callables are the transport's: topic, partition, offset or state.
 
+    `policy`: that of the file; `understood`: to be told a policy that every partition has taken.
     `nodes_bytes`: memory for the decoded nodes of one partition. `membership`: what a transaction shows of
     this member of the group, None while it is none. `wake`: there is work for the processor. `reopen`: open
     abandoned partitions again, from what is committed.
@@ -28,11 +31,13 @@ class Environment:
 
     settings: Settings
     topics: Topics
-    policy: Policy
+    policy: Published
     partitions: int
     executor: Executor
     cache: Cache
-    control: Control
+    control: Control[Definition]
+    policies: Control[Published]
+    understood: Callable[[Policy], None]
     nodes_bytes: int
     at_end: Callable[[str, int, int], bool]
     has_read: Callable[[str, int, int, int], bool]
@@ -44,6 +49,11 @@ class Environment:
     transactional_id: str
     wake: Callable[[], None]
     reopen: Callable[[], None]
+
+    @property
+    def history_ms(self) -> int:
+        """How long touches are kept. No change of policy changes it."""
+        return self.policy.policy.history_ms
 
 
 def wall_ms() -> int:

@@ -19,7 +19,8 @@ from ..core.outbox import Outbox
 from ..core.outputs import Outputs
 from ..core.policy import Policy
 from ..core.segments.catalogue import Catalogue
-from ..settings import Settings, load_policy
+from ..settings import Settings
+from .published import policy_in_force
 from .restore import partitions_of, read_log
 
 HASH_BYTES: Final = 32
@@ -29,28 +30,35 @@ class _NoNodes:
     """Stands where the outputs look for nodes of a running task."""
 
 
+def latest_records(settings: Settings, partition: int) -> tuple[dict[bytes, bytes], dict[bytes, bytes]]:
+    """The newest values of a partition: those of components, redirects among them, and of their pages."""
+    components: dict[bytes, bytes] = {}
+    pages: dict[bytes, bytes] = {}
+    for records in read_log(settings, settings.topics().state, partition, 0):
+        for record in records:
+            key = record.key()
+            kind = key[:1]
+            latest = components if kind == COMPONENT_KEY else pages if kind == PAGE_KEY else None
+            if latest is None:
+                continue
+            value = record.value()
+            if value is None:
+                latest.pop(key, None)
+            else:
+                latest[key] = value
+    return components, pages
+
+
 def read_components(settings: Settings) -> Iterator[Component]:
     """Every live component of every partition, with all its pages."""
-    topic = settings.topics().state
-    for partition in range(partitions_of(settings, topic)):
-        latest: dict[bytes, bytes] = {}
-        for records in read_log(settings, topic, partition, 0):
-            for record in records:
-                key, value = record.key(), record.value()
-                if key[:1] not in (COMPONENT_KEY, PAGE_KEY):
-                    continue
-                if value is None:
-                    latest.pop(key, None)
-                else:
-                    latest[key] = value
-        for key, value in latest.items():
-            if key[:1] != COMPONENT_KEY:
-                continue
+    for partition in range(partitions_of(settings, settings.topics().state)):
+        components, pages = latest_records(settings, partition)
+        for key, value in components.items():
             component = Component.decode(key[1:].decode(), value)
             if component.redirect:
                 continue
             for page in range(1, len(component.pages)):
-                stored = latest.get(page_key(component.root, page))
+                stored = pages.get(page_key(component.root, page))
                 if stored is not None:
                     component.load_page(page, stored)
             yield component
@@ -64,7 +72,7 @@ def outputs_for(settings: Settings, policy: Policy) -> Outputs:
 
 def state_dump(settings: Settings) -> Iterator[dict[str, Any]]:
     """Every live profile as a mapping of the contract's shape, in no particular order."""
-    outputs = outputs_for(settings, load_policy(settings))
+    outputs = outputs_for(settings, policy_in_force(settings).policy)
     for component in read_components(settings):
         outputs.outbox = Outbox()
         for profile in outputs.profiles(component):
@@ -95,13 +103,14 @@ def state_dump(settings: Settings) -> Iterator[dict[str, Any]]:
 
 
 def state_hash(settings: Settings) -> str:
-    """An order-independent hash of all profiles, memberships and evidence.
+    """An order-independent hash of all profiles, memberships and evidence, decisions among it.
 
     Sequences, aliases and the times at which memberships began depend on the order in which touches arrived,
     and are left out; who is inside is not.
     """
     total = 0
-    policy = load_policy(settings)
+    decisions: set[int] = set()
+    policy = policy_in_force(settings).policy
     outputs = outputs_for(settings, policy)
     for component in read_components(settings):
         outputs.outbox = Outbox()
@@ -122,6 +131,9 @@ def state_hash(settings: Settings) -> str:
             for link in () if facet is None else links_of(identifier, facet):
                 total ^= _digest(["link", identifier, link.stronger, link.weaker, link.first_ms, link.last_ms,
                                   link.first_event])  # fmt: skip
+        decisions.update(_digest(["decision", name, row]) for name, row in component.decisions.items())
+    for digest in decisions:  # An undo may have been heard by several components.
+        total ^= digest
     return total.to_bytes(HASH_BYTES, "big").hex()
 
 

@@ -1,4 +1,4 @@
-"""The intake: decode, check, normalise and route touchpoints. Stateless and idempotent.
+"""The intake: decode, check, normalise and route touchpoints and decisions. Stateless and idempotent.
 
 It delivers at least once; a repetition dies at the identifier's history. Offsets are committed after the
 producer has been flushed, so nothing acknowledged is lost. One bad touchpoint never harms its batch.
@@ -13,9 +13,12 @@ from zlib import crc32
 
 from confluent_kafka import KafkaError, Producer
 
+from ..core import contact
+from ..core.decision_reader import DecisionReader
+from ..core.decisions import STEWARD_LABEL, Decision
 from ..core.errors import InvariantViolation, Reason, Rejection, Retryable
 from ..core.policy import Policy
-from ..core.touch import encode_touch
+from ..core.touch import Touch, encode_marked, encode_touch
 from ..core.touchpoint import TouchpointReader
 from ..settings import Settings
 from ..topics import REJECTED_BYTES_MAX, Topics
@@ -29,12 +32,14 @@ FLUSH_TIMEOUT_S: Final = 60.0
 
 
 class Intake:
-    """From `touchpoints.*` to `elo.touches` and `touchpoints.rejected`."""
+    """From `touchpoints.*` and `identity.decisions` to `elo.touches` and `touchpoints.rejected`."""
 
-    def __init__(self, settings: Settings, topics: Topics, policy: Policy, partitions: int) -> None:
+    def __init__(self, settings: Settings, topics: Topics, partitions: int) -> None:
         self.topics = topics
         self.partitions = partitions
-        self.reader = TouchpointReader(policy, settings.sources, TouchpointDecoder())
+        self._registered = settings.sources
+        self._policy: Policy | None = None
+        self._has_policy = asyncio.Event()
         self._failure: KafkaError | None = None
         self._left_out = (0, 0)
         self._sources = {
@@ -60,8 +65,24 @@ class Intake:
         if error is not None:
             self._failure = error
 
+    def use(self, policy: Policy) -> None:
+        """Read touchpoints by this policy from now on, unless it is older than that in use.
+
+        Every partition must understand it: what the intake lets through is routed there.
+        """
+        if self._policy is None or policy.version > self._policy.version:
+            self._policy = policy
+            self.reader = TouchpointReader(policy, self._registered, TouchpointDecoder())
+            self.decisions, self.contacts = DecisionReader(policy), contact.Contacts(policy)
+            self._left_out = (0, 0)
+            self._has_policy.set()
+
     async def handle(self, records: list[Any]) -> None:
-        """Handle the records of one batch. When it returns, all are with the producer."""
+        """Handle the records of one batch. When it returns, all are with the producer.
+
+        It waits for the first partition that is opened here: the policy in force is in its state.
+        """
+        await self._has_policy.wait()
         for start in range(0, len(records), SLICE_RECORDS):
             while len(self._producer) > OUTSTANDING_MAX:
                 self._producer.poll(0)
@@ -70,6 +91,46 @@ class Intake:
             await asyncio.sleep(0)
 
     def _handle_slice(self, records: list[Any]) -> None:
+        if records[0].topic() == self.topics.decisions:
+            self._handle_decisions(records)
+        else:
+            self._handle_touchpoints(records)
+        self._producer.poll(0)
+        self._check()
+
+    def _handle_decisions(self, records: list[Any]) -> None:
+        now_ms = time.time_ns() // 1_000_000
+        for record in records:
+            try:
+                told = self.decisions.read(record.key(), record.value(), record.timestamp()[1], now_ms)
+            except Exception as error:  # noqa: BLE001 - what no check foresaw is kept
+                told = Rejection(Reason.INTERNAL_ERROR, detail=type(error).__name__)
+            if isinstance(told, Rejection):
+                self._reject(record, told)
+            else:
+                self._send_decision(told.decision, told.touches())
+
+    def _send_decision(self, decision: Decision, touches: list[Touch]) -> None:
+        metrics.DECISIONS.labels(decision.source or STEWARD_LABEL, decision.action.value).inc()
+        for touch in touches:
+            key = touch.identifiers[0].encode()
+            try:
+                self._producer.produce(self.topics.touches, encode_marked(touch), key,
+                                       crc32(key) % self.partitions)  # fmt: skip
+            except BufferError:
+                self._wait_for_room()
+                self._producer.produce(self.topics.touches, encode_marked(touch), key,
+                                       crc32(key) % self.partitions)  # fmt: skip
+
+    def _send_contact(self, touch: Touch) -> Rejection | None:
+        """Send what a source has decided about its contacts; or say why it cannot be."""
+        decision = self.contacts.decision_in(touch)
+        if isinstance(decision, Decision):
+            self._send_decision(decision, decision.touches())
+            return None
+        return decision
+
+    def _handle_touchpoints(self, records: list[Any]) -> None:
         now_ms = time.time_ns() // 1_000_000
         read, produce, touches, partitions = (
             self.reader.read,
@@ -80,6 +141,8 @@ class Intake:
         for record in records:
             try:
                 touch = read(record.value(), now_ms)
+                if touch.__class__ is not Rejection and touch.type in contact.KINDS:
+                    touch = self._send_contact(touch) or touch
             except Exception as error:  # noqa: BLE001 - what no check foresaw is kept
                 touch = Rejection(Reason.INTERNAL_ERROR, detail=type(error).__name__)
             if touch.__class__ is Rejection:
@@ -93,8 +156,6 @@ class Intake:
                 produce(touches, encode_touch(touch), key, crc32(key) % partitions)
         self._sources[records[0].topic()].inc(len(records))
         self._count_left_out()
-        self._producer.poll(0)
-        self._check()
 
     def _reject(self, record: Any, rejection: Rejection) -> None:
         headers = [

@@ -44,6 +44,8 @@ class Measures:
             metrics.DUPLICATES.inc(duplicates)
         if outbox.joins:
             metrics.JOINS.inc(outbox.joins)
+        if outbox.judged:
+            metrics.POLICY_COMPONENTS.inc(outbox.judged)
         for reason in outbox.refused:
             metrics.REFUSED_LINKS.labels(reason).inc()
         for size in outbox.sizes:
@@ -77,7 +79,10 @@ class Measures:
         for segment, count in self.members.items():
             metrics.SEGMENT_PROFILES.labels(segment).dec(count)
         self.members = {}
-        for gauge in (metrics.STATE_BYTES, metrics.TIMERS_DUE, metrics.RESTORE_REMAINING):
+        for gauge in (
+            metrics.STATE_BYTES, metrics.TIMERS_DUE, metrics.RESTORE_REMAINING, metrics.POLICY_VERSION,
+            metrics.POLICY_PENDING,
+        ):  # fmt: skip
             gauge.remove_by_labels({"partition": str(self.partition)})
         for topic in self._topics:
             for gauge in (metrics.LAG_RECORDS, metrics.LAG_SECONDS):

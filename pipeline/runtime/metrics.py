@@ -27,6 +27,9 @@ def _gauge(name: str, meaning: str, *labels: str) -> Gauge:
 
 
 TOUCHPOINTS: Final = _counter("elo_touchpoints_total", "Touchpoints read by the intake.", "source")
+DECISIONS: Final = _counter(
+    "elo_decisions_total", "Decisions on identity read by the intake, good ones.", "source", "action"
+)
 REJECTED: Final = _counter("elo_rejected_total", "Touchpoints rejected, by reason.", "reason")
 LEFT_OUT: Final = _counter(
     "elo_identifiers_left_out_total", "Identifiers left out of accepted touchpoints.", "why"
@@ -76,6 +79,15 @@ RESTORE_REMAINING: Final = _gauge(
 TIMERS_DUE: Final = _gauge("elo_timers_due", "Timers that are due and have not fired.", "partition")
 STATE_BYTES: Final = _gauge("elo_state_bytes", "Size of the local state on disk.", "partition")
 SEGMENT_PROFILES: Final = _gauge("elo_segment_profiles", "Profiles inside a segment.", "segment")
+POLICY_VERSION: Final = _gauge(
+    "elo_policy_version", "Version of the identity policy in force on a partition.", "partition"
+)
+POLICY_PENDING: Final = _gauge(
+    "elo_policy_pending", "1 while a change of the identity policy is being worked off.", "partition"
+)
+POLICY_COMPONENTS: Final = _counter(
+    "elo_policy_components_total", "Components judged anew because the identity policy has changed."
+)
 PARTITIONS: Final = _gauge("elo_partitions", "Partitions of this worker, by state.", "state")
 BUILD: Final = Info("elo_build", "Version of Elo and of the identity policy.", registry=REGISTRY)
 

@@ -7,12 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
+import structlog
+from rocksdict import Cache
+
+from ..core.errors import Retryable
 from ..core.outputs import Outputs
 from ..core.resolver import Resolver
 from ..core.segments.catalogue import Catalogue
 from . import metrics
+from .adoption import Adoption
+from .changes import Changes
 from .crashpoints import reach
 from .definitions import Definitions
 from .environment import Environment, wall_ms
@@ -21,6 +28,10 @@ from .restore import restore, topic_id
 from .rocks import wipe
 from .store import Position, Store
 
+log = structlog.get_logger()
+
+DAMAGED: Final = ("Corruption", "No such file")
+"""What RocksDB says of files that are not whole."""
 STALE_STATE_MS: Final = 3 * 86_400_000
 """Older state is wiped: below delete.retention.ms (7 d) of `elo.state`, so no tombstone was missed."""
 
@@ -34,11 +45,11 @@ class Partition:
     offsets: dict[str, int]
     outputs: Outputs
     resolver: Resolver
-    definitions: Definitions
+    changes: Changes
 
     def close(self) -> None:
         """Drop what was not committed and close the files."""
-        self.definitions.close()
+        self.changes.close()
         self.store.close()
 
 
@@ -53,26 +64,45 @@ def open_partition(env: Environment, partition: int, is_local: Callable[[str], b
     try:
         now_ms = wall_ms()
         restore(settings, store, (topics.state, topics.touches), partition, offsets[topics.touches], position,
-                now_ms - env.policy.history_ms, metrics.RESTORE_RECORDS.inc, owner.release)  # fmt: skip
+                now_ms - env.history_ms, metrics.RESTORE_RECORDS.inc, owner.release)  # fmt: skip
         position.at_ms = now_ms
         key = settings.profile_key.get_secret_value().encode()
-        outputs = Outputs(env.policy, Catalogue(()), store, key, settings.profile_interval_ms)
-        resolver = Resolver(env.policy, store, outputs, is_local)
+        outputs = Outputs(env.policy.policy, Catalogue(()), store, key, settings.profile_interval_ms)
+        resolver = Resolver(env.policy.policy, store, outputs, is_local)
         definitions = Definitions(
             env.control, settings, topics.touches, partition, env.partitions, store, resolver
         )
+        adoption = Adoption(env.policies, env.policy, partition, env.partitions, store, resolver)
+        changes = Changes(adoption, definitions)
         store.extend_timers(now_ms)
     except BaseException:
         store.close()
         raise
-    return Partition(store, position, offsets, outputs, resolver, definitions)
+    return Partition(store, position, offsets, outputs, resolver, changes)
+
+
+def open_or_rebuild(path: Path, cache: Cache, nodes_bytes: int) -> Store:
+    """The local state; an empty one if what lies there is damaged, for Kafka has it.
+
+    A worker that is killed while it makes or deletes the files leaves such a thing behind. Raises Retryable
+    if the files are whole but cannot be used: another process has them, or the disk refuses.
+    """
+    try:
+        return Store(path, cache, nodes_bytes)
+    except Exception as error:  # rocksdict has no class for it
+        text = str(error)
+        if "LOCK" in text or not any(sign in text for sign in DAMAGED):
+            raise Retryable("local state cannot be opened, look at the disk", error=text) from error
+        log.warning("local state is damaged, it is rebuilt from Kafka", path=str(path), error=text)
+    wipe(path)
+    return Store(path, cache, nodes_bytes)
 
 
 def _open_store(env: Environment, partition: int) -> tuple[Store, Position]:
     """The local state; an empty one if it belongs to another topic or is too old to be trusted."""
     path = env.data_dir / f"partition-{partition}"
     incarnation = topic_id(env.settings, env.topics.state)
-    store = Store(path, env.cache, env.nodes_bytes)
+    store = open_or_rebuild(path, env.cache, env.nodes_bytes)
     position = store.position()
     if (
         position is not None

@@ -85,7 +85,6 @@ class Processor:
             environment.settings,
             environment.topics,
             environment.partitions,
-            environment.policy.version,
             environment.transactional_id,
         )
         self._work_is_there = asyncio.Event()
@@ -230,7 +229,7 @@ class Processor:
 
     async def _finish(self, works: Works, effects: Effects) -> None:
         """Decide the rest. The batch before is committed when this returns; raises Void if it cannot be."""
-        if any(task.definitions.waiting() for task in works):
+        if any(task.changes.waiting() for task in works):
             await self._settle()  # A step of theirs may write to the disk.
         for task, work in list(works.items()):
             await task.finish(work)
@@ -266,7 +265,6 @@ class Processor:
             future.set_result(None)
             return
         reach("batch.computed")
-        reach("transaction.begun")
         try:
             for task, work in works.items():
                 self.checkpoint.write(task.partition, work.records)

@@ -12,7 +12,7 @@ from ..wire.avro import encode_record
 from ..wire.records import Profile, encode_profile
 
 
-def profile_value(snapshot: Snapshot, policy_version: int) -> bytes | None:
+def profile_value(snapshot: Snapshot) -> bytes | None:
     """The value for `profiles.unified`; None is a tombstone."""
     profile = snapshot.profile
     if profile is None or profile.entry is None:
@@ -34,12 +34,12 @@ def profile_value(snapshot: Snapshot, policy_version: int) -> bytes | None:
             first_seen=profile.anchor[0],
             last_seen=fold.last_seen,
             updated_at=snapshot.updated_at,
-            policy_version=policy_version,
+            policy_version=snapshot.policy_version,
         )
     )
 
 
-def review_value(review: Review, policy_version: int) -> bytes:
+def review_value(review: Review) -> bytes:
     """The value for `identity.review`."""
     name = f"{review.kind} {review.component}".encode()
     record: dict[str, Any] = {
@@ -53,6 +53,6 @@ def review_value(review: Review, policy_version: int) -> bytes:
         "score": None,
         "evidence": orjson.dumps({"detail": review.detail}).decode(),
         "decided_at": review.decided_at,
-        "policy_version": policy_version,
+        "policy_version": review.policy_version,
     }
     return encode_record("review", record)

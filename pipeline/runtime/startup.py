@@ -69,6 +69,10 @@ def check_topics(settings: Settings, topics: Topics) -> int:
                 f"topic {name} has {counts[name]} partitions and {topics.touches} has {partitions}, "
                 "give them the same number (`elo topics create` does)"
             )
+    if len(found[topics.decisions].partitions) != 1:
+        raise ConfigError(
+            f"topic {topics.decisions} must have one partition, make it with `elo topics create`"
+        )
     return partitions
 
 

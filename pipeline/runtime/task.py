@@ -15,7 +15,7 @@ import structlog
 from confluent_kafka import KafkaException
 
 from ..core.facet import NEVER
-from ..core.messages import Filled, Message, Taken, decode_message
+from ..core.messages import Adopted, Filled, Message, Taken, decode_message
 from ..core.outbox import Outbox, Output
 from ..core.touch import EVENT_HASH, decode_touch
 from ..transport import HOPELESS
@@ -143,7 +143,8 @@ class Task:
     def _use(self, opened: Partition, changelog_next: Callable[[], int]) -> None:
         settings, topics = self.environment.settings, self.environment.topics
         self.store, self.outputs, self.resolver = opened.store, opened.outputs, opened.resolver
-        self.definitions = opened.definitions
+        self.changes = opened.changes
+        self.environment.understood(self.changes.adoption.for_intake())
         self.offsets = self.ahead = opened.offsets
         self.flusher = Flusher(opened, self.partition, topics.touches, settings.flush_interval_ms,
                                self._in_thread, self.measures, changelog_next)  # fmt: skip
@@ -214,7 +215,7 @@ class Task:
         if not self._caught_up():
             return False
         now_ms = self._stream_ms(caught_up=True)
-        if self.store.timers.next_ms() <= now_ms or self.definitions.waiting():
+        if self.store.timers.next_ms() <= now_ms or self.changes.waiting():
             return True
         return bool(self.outputs.unpublished) and time.monotonic() - self._took_at >= REST_S
 
@@ -235,7 +236,7 @@ class Task:
         self.store.begin()
         outbox = self.outputs.outbox = Outbox(mail=mail, told=told)
         self.outputs.present_ms = wall_ms()
-        before = self.definitions.begin(self.ahead[self.environment.topics.touches])
+        before = self.changes.begin(self.ahead[self.environment.topics.touches])
         offsets = next_offsets(records, self.ahead)
         return Work(offsets, outbox, [], [], len(records), before, self.measures.ahead)
 
@@ -251,7 +252,7 @@ class Task:
             self.store.rollback()
         self.resolver.queue.clear()
         self.outputs.unpublished.update(work.outbox.published)
-        self.definitions.rollback(work.before)
+        self.changes.rollback(work.before)
         self.measures.ahead = work.members_before
         for due_ms, root in work.fired:
             self.store.timers.add(due_ms, root)
@@ -269,8 +270,8 @@ class Task:
         self._receive(to, message)
 
     def _receive(self, to: str, message: Message) -> None:
-        if isinstance(message, Filled | Taken):
-            self.definitions.take(message)
+        if isinstance(message, Filled | Taken | Adopted):
+            self.changes.take(message)
         else:
             self.resolver.receive(to, message, self.now_ms)
 
@@ -280,12 +281,12 @@ class Task:
         self.now_ms = max(self.now_ms, self._stream_ms(work.caught_up))
         self._fire_timers(self.now_ms, work)
         if work.caught_up:
-            await self.definitions.step(self.now_ms, lambda: self.flusher.all(self.offsets))
+            await self.changes.step(self.now_ms, lambda: self.flusher.all(self.offsets))
 
     def acknowledge(self, work: Work) -> None:
         """Answer what asks for an answer from the partition itself."""
         if work.outbox.taken:
-            self.definitions.acknowledge(work.outbox)
+            self.changes.acknowledge(work.outbox)
 
     def conclude(self, work: Work) -> None:
         """Profiles to publish, timers to set; then nothing more is decided, and the next batch may begin.
@@ -313,11 +314,7 @@ class Task:
         for record in records:
             if record.topic() == touches:
                 keys[record.offset()] = history_key(record.key(), record.value()[EVENT_HASH])
-        known = (
-            store.known(list(keys.values()), self.now_ms - self.environment.policy.history_ms)
-            if keys
-            else set()
-        )
+        known = store.known(list(keys.values()), self.now_ms - self.environment.history_ms) if keys else set()
         for record in records:
             now_ms = record.timestamp()[1]
             if now_ms < self.now_ms:
@@ -366,6 +363,7 @@ class Task:
         if work.fired:
             metrics.TIMERS.inc(len(work.fired))
         self.measures.committed(work.outbox, work.duplicates, work.members, wall_ms())
+        self.environment.understood(self.changes.adoption.for_intake())
         reach("batch.applied")
         self.flusher.maybe(self.offsets)
 
@@ -373,12 +371,12 @@ class Task:
         """What `elo wait` must know beside the offsets: next timer, open work, definitions applied."""
         next_ms = min([self.store.timers.next_ms(), *(due_ms for due_ms, _ in work.armed)])
         due_ms = next_ms if next_ms < min(self.store.timers.horizon_ms, NEVER) else None
-        open_count = len(self.outputs.unpublished) + self.definitions.open_steps()
+        open_count = len(self.outputs.unpublished) + self.changes.open_steps()
         return orjson.dumps(
             {
                 "due": due_ms,
                 "open": open_count,
-                "defs": self.definitions.next_offset,
+                **self.changes.note(),
                 "by": self.environment.transactional_id,
             }
         ).decode()

@@ -9,7 +9,7 @@ from typing import Any
 from ..core.errors import Reason
 from ..core.outbox import Outbox
 from . import metrics
-from .definitions import State
+from .changes import State
 
 Rejected = tuple[bytes, bytes, list[tuple[str, str | bytes | None]]]
 """Value, key and headers of a touch that raised."""

@@ -20,16 +20,18 @@ from rocksdict import Cache
 
 from .. import COMPILED, __version__
 from ..core.errors import PipelineError
-from ..settings import Settings, load_policy
+from ..core.published import Published
+from ..settings import Settings
 from ..topics import Topics
 from ..transport import Batch, TransportOptions, batch_topic, consumer_of, create_app
 from . import metrics
-from .control import Control
+from .control import Control, decode_definition, decode_policy
 from .environment import Environment
 from .health import Health, check_port, serve
 from .intake import Intake
 from .logs import configure_logs
 from .processor import Processor
+from .published import policy_of_file
 from .startup import bound_memory, check_topics, give_memory_back, make_data_dir, take_worker_id
 from .task import Task
 
@@ -58,7 +60,8 @@ def run(settings: Settings) -> int:
     bound_memory()
     configure_logs(settings)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    policy = load_policy(settings)
+    file = policy_of_file(settings)
+    policy = file.policy
     topics = settings.topics(policy.history_ms)
     partitions = check_topics(settings, topics)
     metrics.BUILD.info(
@@ -66,7 +69,7 @@ def run(settings: Settings) -> int:
     )
     make_data_dir(settings)
     check_port(settings.web_host, settings.web_port)
-    worker = Worker(settings, topics, partitions, policy)
+    worker = Worker(settings, topics, partitions, file)
     worker.execute()
     return worker.exit_code
 
@@ -74,7 +77,7 @@ def run(settings: Settings) -> int:
 class Worker:
     """The Faust app, its agents and the tasks of the partitions that it owns."""
 
-    def __init__(self, settings: Settings, topics: Topics, partitions: int, policy: Any) -> None:
+    def __init__(self, settings: Settings, topics: Topics, partitions: int, policy: Published) -> None:
         self.settings = settings
         self.topics = topics
         self.exit_code = EXIT_CLEAN
@@ -82,10 +85,11 @@ class Worker:
         self.lives: dict[int, asyncio.Task[None]] = {}
         self.processor: Processor | None = None
         self._processing: asyncio.Task[None] | None = None
-        self.intake = Intake(settings, topics, policy, partitions)
+        self.intake = Intake(settings, topics, partitions)
         self.health = Health(self)
         self.executor = ThreadPoolExecutor(max_workers=2 * partitions + 2, thread_name_prefix="task")
-        self.control = Control(settings, topics.definitions, self._definitions_changed)
+        self.control = Control(settings, topics.definitions, decode_definition, self._control_changed)
+        self.policies = Control(settings, topics.policy, decode_policy, self._control_changed)
         self._loop: asyncio.AbstractEventLoop | None = None
         self.app = self._make_app()
         worker_id, self._id_lock = take_worker_id(settings.data_dir)
@@ -97,6 +101,8 @@ class Worker:
             executor=self.executor,
             cache=Cache(BLOCK_CACHE_BYTES),
             control=self.control,
+            policies=self.policies,
+            understood=self.intake.use,
             nodes_bytes=settings.cache_mb * 1024 * 1024 // max(1, partitions),
             at_end=lambda topic, partition, offset: self._consumer.is_read_to_end(
                 TP(topic, partition), offset
@@ -129,7 +135,8 @@ class Worker:
             ),
             # One unit of work for the group: spread topic by topic, all of elo.touches may end up at one
             # worker.
-            follows=dict.fromkeys((topics.mail, *topics.touchpoints), topics.touches),
+            follows=dict.fromkeys((topics.mail, *topics.touchpoints, topics.decisions), topics.touches),
+            lone=frozenset((topics.decisions,)),
             own_offsets=internal,
             held=internal,
             before_commit=self.intake.flush,
@@ -145,10 +152,10 @@ class Worker:
             datadir=str(settings.data_dir / "faust"),
             broker_commit_interval=0.25,
         )
-        touchpoints = batch_topic(app, topics.touchpoints)
+        inputs = batch_topic(app, (*topics.touchpoints, topics.decisions))
         internal_topics = batch_topic(app, (topics.touches, topics.mail))
 
-        @app.agent(touchpoints, name="intake")
+        @app.agent(inputs, name="intake")
         async def intake(stream: Any) -> None:
             async for batch in stream:
                 if batch.records:
@@ -169,9 +176,10 @@ class Worker:
         @app.task(on_leader=False)
         async def started() -> None:
             self._loop = asyncio.get_running_loop()
-            self.control.start()
-            await self.control.wait()
-            self._definitions_changed()
+            for control in (self.control, self.policies):
+                control.start()
+                await control.wait()
+            self._control_changed()
             await serve(self.health, settings.web_host, settings.web_port)
 
         @app.timer(GARBAGE_EVERY_S)
@@ -221,6 +229,7 @@ class Worker:
             gc.collect()
         try:
             await self.control.wait()
+            await self.policies.wait()
             processor = self._start_processor()
             await task.open(lambda: processor.checkpoint.changelog_next.get(task.partition, 0))
             if not task.stopping:
@@ -277,15 +286,17 @@ class Worker:
             self.processor.stop()
             await asyncio.wait([self._processing], timeout=STOP_TIMEOUT_S)
         self.control.stop()
+        self.policies.stop()
 
-    def _definitions_changed(self) -> None:
-        """Called on the control thread."""
+    def _control_changed(self) -> None:
+        """Called on the control threads."""
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._wake_tasks)
 
     def _wake_tasks(self) -> None:
-        if self.control.failure is not None:
-            self.fail(self.control.failure)
+        for control in (self.control, self.policies):
+            if control.failure is not None:
+                self.fail(control.failure)
         self._wake_processor()
 
     def _pause(self, topic: str, partition: int, pause: bool) -> None:
@@ -317,6 +328,7 @@ class Worker:
         worker = self.app.Worker(
             loglevel=self.settings.log_level, redirect_stdouts=False, quiet=True, override_logging=False
         )
+        worker.spinner = None  # It writes to a log what only a terminal understands.
         try:
             worker.execute_from_commandline()
         except SystemExit as end:

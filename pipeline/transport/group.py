@@ -55,7 +55,11 @@ class GroupMember(OffsetCommitter):
         tps: list[TP] = []
         for part in parts:
             tps.append(TP(part.topic, part.partition))
-            tps.extend(TP(follower, part.partition) for follower in self._followers.get(part.topic, ()))
+            tps.extend(
+                TP(follower, part.partition)
+                for follower in self._followers.get(part.topic, ())
+                if part.partition == 0 or follower not in self.options.lone
+            )
         return tps
 
     def _on_assign(self, client: Any, parts: list[Any]) -> None:

@@ -52,6 +52,8 @@ class TransportOptions:
     """Further librdkafka settings (`bootstrap.servers`, security, sizes), on top of CONSUMER_DEFAULTS."""
     follows: Mapping[str, str] = field(default_factory=dict)
     """Follower -> lead: partition p of the follower is read wherever partition p of the lead is."""
+    lone: AbstractSet[str] = frozenset()
+    """Followers that have one partition, whatever their lead has: it is read wherever its partition 0 is."""
     own_offsets: AbstractSet[str] = frozenset()
     """Topics whose offsets are committed elsewhere (in transactions) and never by Faust."""
     held: AbstractSet[str] = frozenset()
@@ -84,7 +86,8 @@ class TransportOptions:
         """Refuse what cannot work.
 
         Raises:
-            ConfigurationError: a reserved setting, a chain of followers, or a bound below one.
+            ConfigurationError: a reserved setting, a chain of followers, a lone topic that follows none, or
+                a bound below one.
         """
         for name, value in RESERVED.items():
             if self.consumer_config.get(name, value) != value:
@@ -96,6 +99,9 @@ class TransportOptions:
         chained = set(self.follows) & set(self.follows.values())
         if chained:
             raise ConfigurationError(f"a topic that follows cannot lead: {', '.join(sorted(chained))}")
+        alone = self.lone - set(self.follows)
+        if alone:
+            raise ConfigurationError(f"a lone topic must follow another: {', '.join(sorted(alone))}")
         bounds = (
             self.records_max,
             self.batches_unacked_max,

@@ -10,22 +10,35 @@ import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from pipeline.runtime.crashpoints import POINTS, VARIABLE
 from tests.support.comparison import assert_equal_to_oracle
 from tests.support.crowd import DEFINITIONS, Crowd, settle
 from tests.support.fleet import KILLED, Fleet
 from tests.support.kafka import Kafka
+from tests.support.touchpoints import DEFAULTS
 
 PARTITIONS = 3
 CRASH_S = 90.0
 BATCH = 25
 STEP_S = 0.15
 IN_DEFINITIONS = ("definitions.taken", "definitions.step")
+IN_POLICY = ("policy.taken", "policy.step")
 IN_RESTORE = ("restore.state", "restore.history")
-LATER = {"batch": 6, "transaction": 6, "intake": 2, "flush": 2, "definitions": 2, "task": 2, "restore": 2}
+LATER = {
+    "batch": 6,
+    "transaction": 6,
+    "intake": 2,
+    "flush": 2,
+    "definitions": 2,
+    "policy": 2,
+    "task": 2,
+    "restore": 2,
+}
 """The second round dies at a later passage: in the middle of the work, not at its beginning."""
 
 
@@ -37,6 +50,21 @@ class Site:
         self.crowd = Crowd(seed=11, people=150)
         self.definitions = list(DEFINITIONS)
         self.deaths = 0
+        self.policy: dict[str, Any] = yaml.safe_load(DEFAULTS.read_text("utf-8"))
+
+    def change(self, point: str) -> None:
+        """Make the work that a point lies in."""
+        if point in IN_DEFINITIONS:
+            self.redefine()
+        elif point in IN_POLICY:
+            self.republish()
+
+    def republish(self) -> None:
+        """Publish another identity policy: one device for each person at a time, or many."""
+        self.policy["version"] += 1
+        rule = self.policy["identifiers"]["device_id"]
+        rule["limit"] = 20 if rule["limit"] != 20 else {"count": 1, "within": "90d"}
+        self.fleet.publish(self.policy)
 
     def redefine(self) -> None:
         """Apply one more definition, with a window that asks for the whole history."""
@@ -52,13 +80,13 @@ class Site:
             doomed.wipe()
         doomed.start(**{VARIABLE: f"{point}:{count}"})
         deadline = time.monotonic() + CRASH_S
-        defined = False
+        changed = False
         while doomed.is_alive():
             assert time.monotonic() < deadline, f"{point} was not reached\n{doomed.tail()}"
             self.fleet.send(self.crowd.take(BATCH))
-            if point in IN_DEFINITIONS and not defined and doomed.get("readyz")[0] == 200:
-                self.redefine()
-                defined = True
+            if not changed and doomed.get("readyz")[0] == 200:
+                self.change(point)
+                changed = True
             time.sleep(STEP_S)
         assert doomed.process.returncode == KILLED, doomed.tail()
         self.deaths += 1

@@ -13,6 +13,7 @@ import pytest
 from pydantic import SecretStr
 
 from pipeline.core import joining, node
+from pipeline.core.published import Published
 from pipeline.core.segments.parse import definition_from_json
 from pipeline.runtime import inspect
 from pipeline.settings import Settings
@@ -92,7 +93,7 @@ def state_hash_of(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> str:
     """What `elo state hash` says of a cluster."""
     live = [one for partition in cluster.partitions for one in partition.components() if not one.redirect]
     monkeypatch.setattr(inspect, "read_components", lambda settings: iter(live))
-    monkeypatch.setattr(inspect, "load_policy", lambda settings: cluster.policy)
+    monkeypatch.setattr(inspect, "policy_in_force", lambda settings: Published(cluster.policy, ""))
     return inspect.state_hash(Settings(profile_key=SecretStr(PROFILE_KEY.decode())))
 
 

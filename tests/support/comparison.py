@@ -17,7 +17,6 @@ from pipeline.core.touch import Touch
 from . import oracle
 from .crowd import DEFINITIONS, Touchpoint, touch_of
 from .fleet import Fleet
-from .touchpoints import shipped_policy
 
 SHOWN_MAX: Final = 8
 TIMER_SLACK_MS: Final = 1_500  # a due change is decided within a second of its instant
@@ -45,7 +44,7 @@ def assert_equal_to_oracle(
 
 def everybody(touches: Sequence[Touch], fleet: Fleet) -> dict[str, oracle.Person]:
     """Profile id → who that must be."""
-    policy: Policy = shipped_policy()
+    policy: Policy = fleet.policy
     key = fleet.settings.profile_key.get_secret_value().encode()
     found = {}
     for component in components(touches):

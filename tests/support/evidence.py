@@ -17,6 +17,7 @@ from pipeline.core.segments.catalogue import Catalogue
 from pipeline.core.segments.definition import Definition
 from pipeline.core.touch import Touch
 
+from .decision_oracle import Ruled
 from .memory import PROFILE_KEY, Cluster
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -60,6 +61,16 @@ class People:
         self.cluster.accept(touch)
         self.cluster.settle()
         return touch
+
+    def decide(self, action: str, decision_id: str, identifiers: str, *, minutes: int = 60) -> Ruled:
+        """A decision of Maria, so long after START_MS, absorbed at its instant."""
+        ranked = tuple(sorted(identifiers.split(), key=self.policy.order_of))
+        ruled = Ruled(decision_id, action, START_MS + minutes * 60_000, ranked)
+        self.cluster.advance(ruled.at_ms)
+        for touch in ruled.touches(ranked):
+            self.cluster.accept(touch)
+        self.cluster.settle()
+        return ruled
 
     def owned(self) -> dict[str, Component]:
         """Identifier → the live component that owns it."""

@@ -29,8 +29,9 @@ from pipeline.cli.app import app
 from pipeline.cli.idle import wait_until_idle
 from pipeline.cli.kafka import connect, partitions_of, read_to_end
 from pipeline.cli.options import run_app
+from pipeline.core.policy import parse_policy
 from pipeline.runtime.inspect import state_dump, state_hash
-from pipeline.settings import Settings, load_settings
+from pipeline.settings import Settings, load_policy, load_settings
 from pipeline.wire.avro import decode_record, encode_touchpoint
 
 from .kafka import Kafka
@@ -166,6 +167,8 @@ class Fleet:
         self.topics = self.settings.topics()
         self.environment = {f"ELO_{name.upper()}": str(value) for name, value in own.items()}
         self.workers: dict[str, Worker] = {}
+        self.policy = load_policy(self.settings)
+        """The identity policy in force in the end."""
         self.producer = Producer(
             {"bootstrap.servers": bootstrap, "linger.ms": 2, "message.max.bytes": 9_000_000}
         )
@@ -187,6 +190,13 @@ class Fleet:
         path = self.directory / "segments.yaml"
         path.write_bytes(orjson.dumps(definitions))  # JSON is YAML
         self.elo("segments", "apply", path)
+
+    def publish(self, document: Mapping[str, Any]) -> None:
+        """Publish an identity policy, given in its JSON form."""
+        path = self.directory / "identity.yaml"
+        path.write_bytes(orjson.dumps(document))
+        self.elo("identity", "publish", path, "--by", "ana", "--reason", "a test")
+        self.policy = parse_policy(document)
 
     # -- workers --------------------------------------------------------------------------------------------
 

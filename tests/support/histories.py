@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pipeline.core.policy import Policy, parse_policy
 from pipeline.core.touch import Touch
-from tests.support.segment_cases import CATEGORIES, CITIES, EVENTS, HOURS, PURPOSES, Scale
+from tests.support.decision_oracle import Ruled
+from tests.support.segment_cases import CATEGORIES, CITIES, EVENTS, HOUR_MS, HOURS, PURPOSES, START_MS, Scale
 
 IDENTIFIERS: Final[dict[str, Any]] = {
     "user_id": {"limit": 1},
@@ -53,6 +55,42 @@ def random_policy(rng: random.Random, **changes: Any) -> Policy:
     if rng.random() < 0.5:
         document["cannot_link"] = {"traits": rng.sample(["city", "shop", "plan", "address"], k=2)}
     return parse_policy(document | TIMES | changes)
+
+
+def policy_change(rng: random.Random) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Two policies, as documents, of which the second may take the place of the first while workers run."""
+    first, second = ({name: dict(rule) for name, rule in IDENTIFIERS.items()} for _ in range(2))
+    for identifiers in (first, second):
+        for name, rule in identifiers.items():
+            if name != "user_id" and rng.random() < 0.2:
+                rule["unique"] = rng.choice(["newest", "oldest"])
+                rule.pop("on_conflict", None)
+            elif rng.random() < 0.4:
+                rule["on_conflict"] = rng.choice(["keep", "move"])
+            if rule["limit"] > 1 and rng.random() < 0.6:
+                count = rng.randrange(2, 6)
+                within = rng.choice(["30m", "3h", "9h"])
+                rule["limit"] = {"count": count - 1, "within": within} if rng.random() < 0.4 else count
+            if name not in ("user_id", "cpf"):
+                rule.pop("shared_after", None)
+                if rng.random() < 0.6:
+                    rule["shared_after"] = rng.randrange(1, 5)
+    documents = []
+    for version, identifiers in enumerate((first, second), 1):
+        document: dict[str, Any] = {"version": version, "identifiers": identifiers, "traits": SURVIVORSHIP}
+        if rng.random() < 0.4:
+            document["cannot_link"] = {"traits": rng.sample(["city", "shop", "plan", "address"], k=2)}
+        documents.append(document)
+    return documents[0], documents[1]
+
+
+def keep_shared(before: dict[str, Any], after: dict[str, Any], shared: Collection[str]) -> None:
+    """Share from no more people on than before where somebody is shared: who is, stays so."""
+    for identifier in shared:
+        name = identifier.partition(":")[0]
+        least = before["identifiers"][name]["shared_after"]
+        rule = after["identifiers"][name]
+        rule["shared_after"] = min(rule.get("shared_after", least), least)
 
 
 @dataclass(slots=True)
@@ -127,6 +165,38 @@ def random_touches(rng: random.Random, count: int, people: int = 4, mixed: float
     """`count` different touches in the order of generation, which is no order of time."""
     world = World(rng, people, mixed)
     return [world.touch(number) for number in range(count)]
+
+
+def random_decisions(rng: random.Random, touches: list[Touch], count: int) -> list[Ruled]:
+    """`count` different decisions about identifiers of these touches and some others, on the same grid of
+    instants; some of them are undone.
+    """
+    order = list(IDENTIFIERS)
+    known = sorted({one for touch in touches for one in touch.identifiers} | {"email:new@example.com"})
+
+    def some(most: int) -> tuple[str, ...]:
+        chosen = rng.sample(known, k=min(len(known), rng.randrange(1, most + 1)))
+        if rng.random() < 0.3:  # What may be shared: decisions have it all the same.
+            chosen = list({*chosen, *(one for one in known if one.endswith(("kiosk", "kiosk@example.com")))})
+        return tuple(sorted(chosen, key=lambda one: (order.index(one.partition(":")[0]), one)))
+
+    decisions = []
+    for number in range(count):
+        at_ms = START_MS + rng.randrange(24) * HOUR_MS // 2
+        kind = rng.random()
+        if kind < 0.35:
+            made = Ruled(f"d{number}", "merge", at_ms, some(3))
+        elif kind < 0.7:
+            made = Ruled(f"d{number}", "split", at_ms, some(3))
+        elif kind < 0.85 or not decisions:
+            made = Ruled(f"crm:d{number}", "merge", at_ms, some(3), "crm")
+        else:
+            merges = [one for one in decisions if one.source == "crm" and len(one.identifiers) > 1]
+            near = rng.choice(merges).identifiers if merges else some(2)
+            made = Ruled(f"crm:d{number}", "part", at_ms, near[1:] or some(1), "crm", near[:1])
+        decisions.append(made)
+    undone = [one for one in decisions if rng.random() < 0.25]
+    return decisions + [Ruled(one.id, "undo", START_MS, one.kept or one.identifiers) for one in undone]
 
 
 def shuffled_with_repetitions(rng: random.Random, touches: list[Touch], repeated: float = 0.2) -> list[Touch]:

@@ -9,6 +9,7 @@ from pipeline.core.outbox import Cause, MembershipChange, Outbox, ProfileAlias
 from pipeline.core.outputs import Outputs
 from pipeline.core.segments.catalogue import Catalogue
 from tests.support import oracle
+from tests.support.decision_oracle import Ruled
 from tests.support.memory import PROFILE_KEY, Cluster, Published, profile_as_dict
 
 Members = set[tuple[str, str]]
@@ -44,11 +45,14 @@ def members_of(cluster: Cluster) -> Members:
 
 
 def check_profiles(
-    cluster: Cluster, touches: Iterable[Any], definitions: Sequence[oracle.JsonDefinition] = ()
+    cluster: Cluster,
+    touches: Iterable[Any],
+    definitions: Sequence[oracle.JsonDefinition] = (),
+    decisions: Sequence[Ruled] = (),
 ) -> None:
     """The profiles, and who is inside what now, are those of the oracle."""
     expected = []
-    for person in oracle.people(touches, cluster.policy, PROFILE_KEY):
+    for person in oracle.people(touches, cluster.policy, PROFILE_KEY, decisions):
         expected.append({
             "profile_id": person.profile_id,
             "identifiers": person.identifiers,
@@ -65,6 +69,25 @@ def check_profiles(
         profile["memberships"] = sorted(profile["memberships"])
         del profile["aliases"]
     assert found == expected
+
+
+def check_heirs(cluster: Cluster, touches: Iterable[Any], decisions: Sequence[Ruled] = ()) -> None:
+    """Every profile id that was ever told of stands for who has its anchor now, and that was told last."""
+    owner = {
+        identifier: person.profile_id
+        for person in oracle.people(touches, cluster.policy, PROFILE_KEY, decisions)
+        for identifier in person.identifiers
+    }
+    told: dict[str, str] = {}
+    for one in cluster.told:
+        if isinstance(one.output, ProfileAlias):
+            told[one.output.old_profile_id] = one.output.profile_id
+    for partition in cluster.partitions:
+        for component in partition.components():
+            for pid, entry in component.entries.items():
+                heir = owner.get(entry.anchor, pid)
+                assert entry.alias_of == (heir if heir != pid else ""), (pid, entry.anchor)
+                assert told.get(pid, "") == entry.alias_of, (pid, entry.anchor)
 
 
 def check_structure(cluster: Cluster) -> None:

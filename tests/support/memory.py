@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from zlib import crc32
 
+from pipeline.core.decisions import DECISION_TYPE
 from pipeline.core.facet import NEVER
-from pipeline.core.messages import Filled, Taken, decode_message, encode_message
+from pipeline.core.messages import Adopted, Filled, Taken, decode_message, encode_message
 from pipeline.core.node import COMPONENT_KEY, IDENTIFIER_KEY, Component, IdentifierNode, armed_of, page_key
 from pipeline.core.outbox import MembershipChange, Outbox, ProfileAlias, Review
 from pipeline.core.outputs import Outputs
@@ -24,7 +25,7 @@ from pipeline.core.policy import Policy
 from pipeline.core.resolver import Resolver
 from pipeline.core.segments.catalogue import Catalogue
 from pipeline.core.segments.definition import Definition
-from pipeline.core.touch import EVENT_HASH, Touch, decode_touch, encode_touch
+from pipeline.core.touch import EVENT_HASH, Touch, decode_touch, encode_marked, encode_touch
 from pipeline.runtime.store import history_key, pack_seen
 from tests.support.memory_store import MemoryStore, Values
 
@@ -152,6 +153,9 @@ class Partition:
         self.timers.update(armed)
         self.store.commit(self.cluster.rng, self.cluster.chaos.forget)
 
+    def flush(self) -> None:
+        """Everything is committed already."""
+
     def crash(self) -> Partition:
         """The worker that takes over."""
         return type(self)(self.cluster, self.number, self.logs)
@@ -185,7 +189,7 @@ class Partition:
         assert isinstance(self.resolver.queue, _Bounded)
         self.resolver.queue.taken = 0
         touches_next, mail_next = self.logs.touches_next, self.logs.mail_next
-        self.definitions.begin(touches_next)
+        self.before = self.definitions.begin(touches_next)
         for _ in range(rng.randrange(1, chaos.batch_max + 1)):
             mail, waiting = self.mail_at(mail_next), touches_next < len(self.logs.touches)
             if mail and (not waiting or rng.random() < 0.5):
@@ -220,7 +224,7 @@ class Partition:
         self.cluster.refused.extend(outbox.refused)
 
     def _receive(self, to: str, message: Any) -> None:
-        if isinstance(message, Filled | Taken):
+        if isinstance(message, Filled | Taken | Adopted):
             self.definitions.take(message)
         else:
             self.resolver.receive(to, message, self.now_ms)
@@ -279,6 +283,9 @@ class NoDefinitions:
     def begin(self, touches_next: int) -> None:
         """Nothing to begin."""
 
+    def rollback(self, before: None) -> None:
+        """Nothing to undo."""
+
     def run_step(self, now_ms: int) -> None:
         """Nothing to do."""
 
@@ -305,7 +312,8 @@ class Cluster:
     def accept(self, touch: Touch) -> None:
         """A touch reaches `elo.touches` now."""
         logs = self.partitions[partition_of(touch.identifiers[0], self.size)].logs
-        logs.touches.append((self.now_ms, encode_touch(touch)))
+        encode = encode_marked if touch.type == DECISION_TYPE else encode_touch
+        logs.touches.append((self.now_ms, encode(touch)))
 
     def deliver(self, mail: Iterable[tuple[str, Any]]) -> None:
         """Mail of a committed transaction. None can be read before the one ahead of it in the same log."""

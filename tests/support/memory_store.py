@@ -131,7 +131,7 @@ class MemoryStore:
             else:
                 self.values[key] = value
         self.history.update(self.seen)
-        for cache in (self.components, self.identifiers):
-            for name in [name for name in cache if forget and rng.random() < forget]:
+        for cache in (self.components, self.identifiers) if forget else ():
+            for name in [name for name in cache if rng.random() < forget]:
                 del cache[name]  # type: ignore[attr-defined]
         self._begin_batch()

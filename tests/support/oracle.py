@@ -19,6 +19,7 @@ Takes the touches that were accepted, in any order, and looks at all of them eve
   has told is the surviving value of its own touches.
 - A refusal of consent holds until a later grant by an identifier that was linked by then with the one that
   refused.
+- Decisions come before links and rules: see decision_oracle.py.
 - The profile id comes from the identifier with the first touch; of several, the strongest.
 """
 
@@ -33,7 +34,9 @@ from typing import Any
 
 from pipeline.core.policy import Policy
 from pipeline.core.touch import Touch
-from tests.support import segment_oracle
+from tests.support import decision_oracle, segment_oracle
+from tests.support.consent_oracle import consent_of
+from tests.support.decision_oracle import Ruled
 
 JsonDefinition = Mapping[str, Any]
 
@@ -92,18 +95,24 @@ def accepted(touches: Iterable[Touch]) -> list[Touch]:
     return list({(touch.identifiers[0], touch.event_id): touch for touch in touches}.values())
 
 
-def people(touches: Iterable[Touch], policy: Policy, profile_key: bytes) -> list[Person]:
+def people(
+    touches: Iterable[Touch], policy: Policy, profile_key: bytes, decisions: Sequence[Ruled] = ()
+) -> list[Person]:
     """Everybody who has a touch of their own, sorted by profile id."""
     once = accepted(touches)
     shared = shared_identifiers(once, policy)
     found = []
-    for group in groups(once, shared, policy):
+    for group in groups(once, shared, policy, decision_oracle.in_force(decisions)):
         own = [touch for touch in once if touch.identifiers[0] in group]
         if own:
             links = {
                 (touch.occurred_at, a, b)
                 for touch in once for a, b in links_of(touch, policy)
                 if a in group and b in group and not shared & {a, b}
+            } | {
+                (one.at_ms, a, b)
+                for one in decision_oracle.in_force(decisions)
+                for a in one.identifiers for b in one.identifiers if a in group and b in group
             }  # fmt: skip
             found.append(_person(group, own, sorted(links), policy, profile_key))
     return sorted(found, key=lambda person: person.profile_id)
@@ -140,13 +149,22 @@ def shared_identifiers(touches: Sequence[Touch], policy: Policy) -> set[str]:
     return found
 
 
-def groups(touches: Sequence[Touch], shared: Set[str], policy: Policy) -> list[list[str]]:
-    """All identifiers, grouped into people."""
+def groups(
+    touches: Sequence[Touch],
+    shared: Set[str],
+    policy: Policy,
+    decisions: Sequence[Ruled] = (),
+    until_ms: float = float("inf"),
+) -> list[list[str]]:
+    """All identifiers, grouped into people, by `decisions` (strongest first) and by what was seen first until
+    `until_ms`.
+    """
     times: dict[tuple[str, str], list[int]] = {}
     for touch in touches:
         for pair in links_of(touch, policy):
             if not shared.intersection(pair):
                 times.setdefault(pair, []).append(touch.occurred_at)
+    times = {pair: instants for pair, instants in times.items() if min(instants) <= until_ms}
     rules = policy.rules
     unique = [pair for pair in times if rules[kind_of(pair[1])].unique is not None]
 
@@ -162,13 +180,27 @@ def groups(touches: Sequence[Touch], shared: Set[str], policy: Policy) -> list[l
         return stronger.rank, "then the others", weaker.rank, at_ms, *pair
 
     told = told_apart(touches, policy)
-    group_of = {identifier: [identifier] for touch in touches for identifier in touch.identifiers}
-    has_owner: set[str] = set()
+    everybody = [one for touch in touches for one in touch.identifiers]
+    everybody += [one for decision in decisions for one in decision.identifiers]
+    group_of = {identifier: [identifier] for identifier in everybody}
+
+    def others_of(decision: Ruled, before: Sequence[Ruled]) -> set[str]:
+        then = groups(touches, shared, policy, before, decision.at_ms)
+        return {one for group in then if set(group) & set(decision.identifiers) for one in group}
+
+    splits = decision_oracle.apply(decisions, group_of, others_of, lambda one: rules[kind_of(one)].rank)
+    rank = {one: rules[kind_of(one)].rank for one in group_of}
+    has_owner = {
+        one for one, group in group_of.items()
+        if rules[kind_of(one)].unique and any(rank[other] < rank[one] for other in group)
+    }  # fmt: skip
     for a, b in sorted(times, key=turn):
         if group_of[a] is not group_of[b]:
-            both = group_of[a] + group_of[b]
-            if b in has_owner or not may_be_one(both, times, told, policy):
+            if b in has_owner or decision_oracle.are_parted(group_of[a], group_of[b], splits):
                 continue
+            if not may_be_one(group_of[a], group_of[b], times, told, policy):
+                continue
+            both = group_of[a] + group_of[b]
             for identifier in both:
                 group_of[identifier] = both
         if (a, b) in unique:
@@ -178,31 +210,36 @@ def groups(touches: Sequence[Touch], shared: Set[str], policy: Policy) -> list[l
 
 
 def may_be_one(
-    identifiers: Collection[str],
+    some: Collection[str],
+    others: Collection[str],
     times: Mapping[tuple[str, str], Sequence[int]],
     told: Mapping[str, Mapping[str, str]],
     policy: Policy,
 ) -> bool:
-    """Whether limits and traits let the identifiers be one profile."""
+    """Whether limits and traits let two groups be one profile. What is wrong in one of them already is not
+    held against it: only a decision can have made it so.
+    """
     for trait in policy.apart_traits:
-        if len({told[one][trait] for one in identifiers if trait in told.get(one, {})}) > 1:
+        a, b = ({told[one][trait] for one in side if trait in told.get(one, {})} for side in (some, others))
+        if a - b and b - a:
             return False
-    for kind, count in Counter(kind_of(one) for one in identifiers).items():
-        rule = policy.rules[kind]
-        if count > rule.limit:
-            if rule.within_ms is None:
-                return False
-            seen = {
-                one: [at_ms for pair, instants in times.items() if one in pair for at_ms in instants]
-                for one in identifiers if kind_of(one) == kind
+    for kind, rule in policy.rules.items():
+        a, b = ({one for one in side if kind_of(one) == kind} for side in (some, others))
+        if not a or not b or len(a | b) <= rule.limit:
+            continue
+        if rule.within_ms is None:
+            return False
+        seen = {
+            one: [at_ms for pair, instants in times.items() if one in pair for at_ms in instants]
+            for one in a | b
+        }
+        for begin_ms in [min(instants) for instants in seen.values() if instants]:
+            used = {
+                one for one, instants in seen.items()
+                if instants and min(instants) <= begin_ms < max(instants) + rule.within_ms
             }  # fmt: skip
-            for begin_ms in [min(instants) for instants in seen.values() if instants]:
-                used = [
-                    one for one, instants in seen.items()
-                    if instants and min(instants) <= begin_ms < max(instants) + rule.within_ms
-                ]  # fmt: skip
-                if len(used) > rule.limit:
-                    return False
+            if used & a and used & b and len(used) > rule.limit:
+                return False
     return True
 
 
@@ -243,43 +280,10 @@ def _person(
         touches=sorted(own, key=lambda touch: touch.occurred_at),
         traits=_traits(own, policy),
         counters=dict(sorted(Counter(touch.type for touch in own).items())),
-        consent=_consent(own, links),
+        consent=consent_of(own, links),
         first_seen=first_ms,
         last_seen=max(touch.occurred_at for touch in own),
     )
-
-
-def _consent(touches: Sequence[Touch], links: Sequence[tuple[int, str, str]]) -> dict[str, bool]:
-    """Granted while no identifier refuses.
-
-    An identifier refuses from its newest word on, until a later grant of one that it was linked with by then.
-    """
-    words: dict[str, dict[str, list[tuple[int, bool]]]] = {}
-    for touch in touches:
-        for purpose, granted in touch.consent.items():
-            said = words.setdefault(purpose, {}).setdefault(touch.identifiers[0], [])
-            said.append((touch.occurred_at, not granted))
-    found = {}
-    for purpose, by_identifier in sorted(words.items()):
-        newest = {one: max(said) for one, said in by_identifier.items()}
-        found[purpose] = all(
-            any(
-                at_ms > refused_ms and one in _linked_by(other, at_ms, links)
-                for other, (at_ms, refused) in newest.items() if not refused
-            )
-            for one, (refused_ms, refused) in newest.items() if refused
-        )  # fmt: skip
-    return found
-
-
-def _linked_by(identifier: str, at_ms: int, links: Sequence[tuple[int, str, str]]) -> set[str]:
-    """All identifiers that links seen until then lead to."""
-    found = {identifier}
-    for _ in links:
-        for first_ms, a, b in links:
-            if first_ms <= at_ms and found & {a, b}:
-                found |= {a, b}
-    return found
 
 
 def text_of(value: Any) -> str:

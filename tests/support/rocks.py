@@ -45,6 +45,7 @@ class RocksPartition(Partition):
         store.restore_history(history, position)
         store.extend_timers(self.cluster.now_ms)
         self.position, self.fired = position, list[tuple[int, str]]()
+        self.committed = position.state_next, position.touches_next
         self.unheard: tuple[()] | tuple[list[tuple[int, str]], list[tuple[int, str]]] = ()
         return store
 
@@ -79,6 +80,7 @@ class RocksPartition(Partition):
             else:
                 logs.values[key] = value
         self.unheard = fired, armed
+        self.committed = len(logs.changelog), logs.touches_next
         if rng.random() < 0.5:
             self.hear()
         store.begin()
@@ -86,10 +88,15 @@ class RocksPartition(Partition):
             store.components.clear()
             store.identifiers.clear()
         if not self.unheard and rng.random() < 0.3:
-            self.position.state_next, self.position.touches_next = len(logs.changelog), logs.touches_next
-            store.begin_flush(self.outputs.unpublished)
-            store.flush(self.position)
-            store.end_flush()
+            self.flush()
+
+    def flush(self) -> None:
+        """The disk gets what is committed."""
+        self.hear()
+        self.position.state_next, self.position.touches_next = self.committed
+        self.store.begin_flush(self.outputs.unpublished)
+        self.store.flush(self.position)
+        self.store.end_flush()
 
     def hear(self) -> None:
         """The last commit was answered."""
@@ -108,6 +115,7 @@ class RocksPartition(Partition):
         if kind == "abort":  # As in Task._rollback.
             self.store.rollback()
             self.resolver.queue.clear()
+            self.definitions.rollback(self.before)
             self.outputs.unpublished.update(self.outputs.outbox.published)
             for due_ms, root in self.fired:
                 self.store.timers.add(due_ms, root)

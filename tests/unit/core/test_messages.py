@@ -13,8 +13,11 @@ from pipeline.core.errors import InvariantViolation
 from pipeline.core.messages import (
     TO_IDENTIFIER,
     Absorb,
+    Adopted,
+    Bind,
     Claim,
     Close,
+    Decided,
     Fill,
     Filled,
     Forget,
@@ -57,6 +60,11 @@ MAIL: dict[str, Message] = {
     "fill": Fill("user_id:u1", "e1", 1_790_000_000_000, [("page_viewed", 3, True)], 3, 17),
     "filled": Filled(3, 17),
     "taken": Taken(17, 2),
+    "bind": Bind("user_id:u1"),
+    "decided": Decided({
+        "decision:d1": ["split", 1_790_000_000_000, "", ["device_id:d1"], [], "maria", "two people"],
+    }),
+    "adopted": Adopted(3, 2),
 }  # fmt: skip
 
 

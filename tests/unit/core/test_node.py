@@ -59,6 +59,16 @@ def full_component() -> Component:
     return made
 
 
+def decided_component() -> Component:
+    made = Component("user_id:u1")
+    made.decisions = {
+        "decision:d1": ["merge", 1_790_000_000_000, "", ["user_id:u1", "email:e"], [], "maria", "one person"],
+        "source:crm:e7": ["part", 1_790_000_000_001, "crm", ["user_id:u2"], ["user_id:u1"], "", ""],
+        "undo:d1": ["undo", 1_790_000_000_002, "", [], [], "joão", "it was not"],
+    }
+    return made
+
+
 def redirect() -> Component:
     made = full_component()
     made.become_redirect("user_id:u0", 1_792_592_000_000)
@@ -74,6 +84,7 @@ def stored() -> dict[str, str]:
         "component, full": component.encode().hex(),
         "component, full, page 1": component.encode_page(1).hex(),
         "component, redirect": redirect().encode().hex(),
+        "component, decided": decided_component().encode().hex(),
         "key of an identifier": identifier_key("user_id:u1").hex(),
         "key of a component": component_key("user_id:u1").hex(),
         "key of a page": page_key("user_id:u1", 300).hex(),
@@ -86,7 +97,7 @@ def plain(component: Component) -> dict[str, Any]:
         name: getattr(component, name)
         for name in ("root", "redirect", "armed", "identifiers", "pages", "inert", "claims", "hold_until",
                      "trigger", "unsettled", "window_due", "publish_due", "last_active", "reviewed",
-                     "refused")
+                     "refused", "decisions")
     }  # fmt: skip
     kept["closed"] = dict(component.closed)
     kept["entries"] = {
@@ -114,6 +125,17 @@ def test_a_component_is_read_as_it_was_written() -> None:
     assert read.encode() == made.encode()
     assert read.encode_page(1) == made.encode_page(1)
     assert not read.stale
+
+
+def test_decisions_are_read_as_they_were_written_and_cost_nothing_where_there_are_none() -> None:
+    made = decided_component()
+    read = Component.decode(made.root, made.encode())
+    assert plain(read) == plain(made)
+    assert read.encode() == made.encode()
+    made.decisions = {}
+    assert made.encode() == Component("user_id:u1").encode()
+    made.become_redirect("user_id:u0", 0)
+    assert not made.decisions
 
 
 def test_a_redirect_keeps_its_target_its_end_its_timer_and_what_it_owned() -> None:

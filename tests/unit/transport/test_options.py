@@ -29,6 +29,7 @@ def test_settings_of_the_user_win_over_defaults_and_never_over_what_the_transpor
         ({"consumer_config": {"enable.auto.commit": True}}, "may not change enable.auto.commit"),
         ({"consumer_config": {"group.id": "x"}}, "set group_id"),
         ({"follows": {"mail": "touches", "touches": "raw"}}, "cannot lead: touches"),
+        ({"follows": {"mail": "touches"}, "lone": {"decisions"}}, "must follow another: decisions"),
         ({"records_max": 0}, "at least 1"),
         ({"idle_sleep_ms_min": 9.0}, "idle_sleep_ms_min"),
     ],

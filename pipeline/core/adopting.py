@@ -1,0 +1,74 @@
+"""Brings stored components under a policy that was taken into use, each once: when it is used, or its turn
+comes.
+
+What is told is the difference between what consumers were told before and what the new policy says. It must
+not know where components are kept, nor in which order their turns come.
+Source: docs/decisions/0015-policy-changes-live.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .apart import Apart
+from .links import groups_in
+from .messages import Claim, Message
+from .node import Component
+from .outbox import Cause
+from .outputs import Outputs
+from .policy_change import PolicyChange
+
+
+class Adopter:
+    """One per task, while a change of policy is being worked off.
+
+    `passed`: the root of the last component whose turn has come; turns come in the order of roots.
+    """
+
+    def __init__(self, change: PolicyChange, outputs: Outputs, send: Callable[[str, Message], None]) -> None:
+        self.change = change
+        self.passed = ""
+        self._outputs = outputs
+        self._send = send
+        old = change.old
+        self._apart = Apart(old) if old.apart_traits else None
+
+    def adopt(self, component: Component, now_ms: int) -> None:
+        """Judge a component that is about to be used, unless that was done. To be called before its use."""
+        version = self.change.new.version
+        if component.policy_version == version or component.redirect:
+            return
+        component.policy_version = version
+        if component.root > self.passed:
+            self._judge(component, now_ms)
+
+    def _judge(self, component: Component, now_ms: int) -> None:
+        if not component.inert and self.change.spares(component.identifiers):
+            return
+        change = self.change
+        before = groups_in(component, change.old, self._apart)[0]
+        if change.recounted and change.may_share(component.identifiers):
+            shared = change.newly_shared(component, change.partners(component))
+            if shared:
+                component.make_inert(shared)
+                self._outputs.nodes.save_component(component)
+        if component.unsettled:
+            return  # It is judged when its claims are answered.
+        cause = Cause.UNMERGE
+        if sorted(before) == sorted(self._outputs.group(component)[0]):
+            if not change.traits or len(component.identifiers) == 1:
+                return
+            cause = Cause.DEFINITION
+        component.trigger = ("", now_ms)
+        self._outputs.settle(component, now_ms, None, cause)
+        self._outputs.nodes.save_component(component)
+
+    def tell_partners(self, component: Component) -> None:
+        """Tell identifiers with whom they were seen, so that those which too many share know it."""
+        change = self.change
+        if component.redirect or not change.recounted:
+            return
+        if change.tells_partners or change.may_share(component.identifiers):
+            for identifier, partners in change.partners(component).items():
+                for partner in partners:
+                    self._send(identifier, Claim(component.root, partner, False))

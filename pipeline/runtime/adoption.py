@@ -1,0 +1,239 @@
+"""Takes a published identity policy into use on one partition: at the beginning of a batch, then component by
+component.
+
+The policy in force and the position of the work are kept in `elo.state` and committed with the batch that
+they belong to, so a crash goes on where it was. From the batch on that takes a policy, everything is judged
+by it; a component that consumers were told about under the one before is judged anew when it is next used, or
+when its turn comes. Turns begin when every partition has taken the policy, for what is told to the nodes of
+another partition must be understood there. A further policy waits until the work is done.
+Source: docs/decisions/0015-policy-changes-live.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from copy import copy
+from functools import lru_cache
+from typing import Final
+
+import msgspec
+import structlog
+
+from ..core.errors import ConfigError
+from ..core.messages import Adopted
+from ..core.node import COMPONENT_KEY, component_key
+from ..core.policy import Policy, read_policy
+from ..core.policy_change import PolicyChange, fault_of
+from ..core.published import POLICY_KEY, Published
+from ..core.resolver import Resolver
+from . import metrics
+from .checkpoint import address_of
+from .control import Control
+from .crashpoints import reach
+from .published import greatest
+from .store import Store
+
+WORK_KEY: Final = b"p"
+STEP: Final = 500  # components judged per batch: 30 ms, 60 ms where half of them change; docs/decisions/0015
+NOT_LOOKED: Final = -1
+
+log = structlog.get_logger()
+parse: Final = lru_cache(maxsize=8)(read_policy)
+"""The policies of all partitions of a worker, each read once."""
+
+
+class Work(msgspec.Struct):
+    """The policy in force, as its text, and what is left to do for it.
+
+    `offset`: next offset of `identity.policy`; `before`: the policy that it replaces, while work is left;
+    `cursor`: root of the last component judged; `told`: all partitions know that it is in use here; `taken`:
+    partition → version that is in use there, as it told.
+    """
+
+    text: str = ""
+    before: str = ""
+    offset: int = 0
+    cursor: str = ""
+    done: bool = True
+    told: bool = True
+    taken: dict[str, int] = {}
+
+
+class Adoption:
+    """The policy of one partition. `file`: that of `ELO_IDENTITY`.
+
+    Raises: ConfigError when the file cannot take the place of the policy in force.
+    """
+
+    def __init__(
+        self,
+        control: Control[Published],
+        file: Published,
+        partition: int,
+        partitions: int,
+        store: Store,
+        resolver: Resolver,
+    ) -> None:
+        self._control = control
+        self._file = file
+        self._partition = partition
+        self._partitions = partitions
+        self._store = store
+        self._resolver = resolver
+        self._looked = NOT_LOOKED
+        self._flushed = False
+        stored = store.get(WORK_KEY)
+        self.work = Work(text=file.text) if stored is None else msgspec.json.decode(stored, type=Work)
+        self._stored = stored is not None
+        self.policy = parse(self.work.text)
+        self._before = self.policy
+        self._used: tuple[str, str, bool] | None = None
+        self._check_file()
+        self._use()
+
+    def _check_file(self) -> None:
+        """A file that would be overlooked is refused, one that is overridden is mentioned."""
+        file, policy = self._file.policy, self.policy
+        overlooked = greatest(self._file, self._published()) is not self._file
+        if file.version == policy.version and file != policy and not overlooked:
+            raise ConfigError(
+                f"identity policy version {policy.version} is in force with other rules than those of the "
+                f"file, write version: {policy.version + 1} into the file, or take the one before"
+            )
+        if file.version < policy.version:
+            log.warning("the identity policy in force is newer than the file",
+                        partition=self._partition, version=policy.version, file=file.version)  # fmt: skip
+
+    def _published(self) -> Published | None:
+        return self._control.view[1].get(POLICY_KEY.decode())
+
+    @property
+    def next_offset(self) -> int:
+        """Next offset of `identity.policy` that this partition has not applied in full."""
+        return self.work.offset - self.open_steps()
+
+    def for_intake(self) -> Policy:
+        """The policy by which touchpoints are read: one that every partition understands."""
+        return self.policy if self.work.done or self._all_taken() else self._before
+
+    def open_steps(self) -> int:
+        """1 while a change of policy is being worked off."""
+        return 0 if self.work.done and self.work.told else 1
+
+    def waiting(self) -> bool:
+        """Whether there is something to do, apart from waiting for other partitions."""
+        work = self.work
+        if work.done and self._control.view[0] != self._looked:
+            return True
+        return not work.told or (not work.done and self._all_taken())
+
+    def _all_taken(self) -> bool:
+        taken, version = self.work.taken, self.policy.version
+        return sum(1 for reached in taken.values() if reached >= version) >= self._partitions
+
+    def take(self, message: Adopted) -> None:
+        """A partition, maybe this one, has taken a policy. Part of the batch under way."""
+        work, name = self.work, str(message.partition)
+        work.taken = {**work.taken, name: max(work.taken.get(name, 0), message.version)}
+        self._save(work)
+
+    def begin(self) -> Work:
+        """Take a newer policy into use, if there is one and the work for the last one is done.
+
+        Returns: what `rollback` needs to undo it and what `step` does in the same batch.
+        """
+        before = copy(self.work)
+        offset = self._control.view[0]
+        if not self.work.done or offset == self._looked:
+            return before
+        self._looked = offset
+        work = copy(self.work)
+        work.offset = offset
+        wanted = greatest(self._file, self._published())
+        if wanted.policy.version > self.policy.version and self._may_take(wanted):
+            work.before, work.text, work.cursor = work.text, wanted.text, ""
+            work.told, work.done = False, not self._store.has_components()
+            self._flushed = False
+            log.info("identity policy taken into use", partition=self._partition,
+                     version=wanted.policy.version, by=wanted.by, reason=wanted.reason)  # fmt: skip
+        if work != self.work or not self._stored:
+            self._stored = True
+            self._save(work)
+            self._use()
+            reach("policy.taken")
+        return before
+
+    def _may_take(self, wanted: Published) -> bool:
+        """What cannot take the place of the policy in force is left alone; from a file it is fatal."""
+        fault = fault_of(self.policy, wanted.policy)
+        if fault and wanted is self._file:
+            raise ConfigError(f"the identity policy of the file cannot be used: {fault}")
+        if fault:
+            log.error(
+                "a published identity policy cannot be used", version=wanted.policy.version, fault=fault
+            )
+        return not fault
+
+    def rollback(self, before: Work) -> None:
+        """The batch is void: what `begin`, `take` and `step` did in it has not happened."""
+        self.work = copy(before)
+        self._looked = NOT_LOOKED
+        self._stored = self._store.get(WORK_KEY) is not None
+        self._use()
+
+    def _use(self) -> None:
+        """Judge by the policy in force, and by the one before until its components have had their turn."""
+        work, resolver = self.work, self._resolver
+        used = work.text, work.before, work.done
+        if used != self._used:
+            self._used = used
+            self.policy = parse(work.text)
+            self._before = parse(work.before or work.text)
+            resolver.use(self.policy)
+            resolver.adopt(None if work.done else PolicyChange(self._before, self.policy))
+        if resolver.adopter is not None:
+            resolver.adopter.passed = work.cursor
+        metrics.POLICY_VERSION.labels(self._partition).set(self.policy.version)
+        metrics.POLICY_PENDING.labels(self._partition).set(self.open_steps())
+
+    def _save(self, work: Work) -> None:
+        self.work = work
+        self._store.put(WORK_KEY, msgspec.json.encode(work))
+
+    async def step(self, now_ms: int, flush_all: Callable[[], Awaitable[None]]) -> None:
+        """Do one step of the work, as part of the batch under way."""
+        work = copy(self.work)
+        if not work.told:
+            work.told = True
+            outbox = self._resolver.outputs.outbox
+            for number in range(self._partitions):
+                message = Adopted(self._partition, self.policy.version)
+                outbox.mail.append((address_of(number, self._partitions), message))
+        elif not work.done and self._all_taken():
+            if not self._flushed:
+                await flush_all()
+                self._flushed = True
+            self._scan(work, now_ms)
+        else:
+            return
+        self._save(work)
+        self._use()
+        reach("policy.step")
+
+    def _scan(self, work: Work, now_ms: int) -> None:
+        """Judge the next components."""
+        store, resolver = self._store, self._resolver
+        start = component_key(work.cursor) + b"\x00" if work.cursor else COMPONENT_KEY
+        roots = []
+        for key, _ in store.scan(COMPONENT_KEY, start):
+            roots.append(key[len(COMPONENT_KEY) :].decode())
+            if len(roots) >= STEP:
+                break
+        for root in roots:
+            component = store.component(root)
+            if component is not None and not component.redirect:
+                resolver.adopt_next(component, now_ms)
+        if len(roots) < STEP:
+            work.done, work.before, work.cursor = True, "", ""
+        else:
+            work.cursor = roots[-1]

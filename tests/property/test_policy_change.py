@@ -1,0 +1,186 @@
+"""Laws of an identity policy that changes while touches come: in the end all is as if the new one had been in
+force from the start, and every consumer can follow how it came to that.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections import Counter
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from pipeline.core.outbox import Cause, ProfileAlias
+from pipeline.core.policy import parse_policy
+from pipeline.runtime import adoption
+from tests.support import oracle
+from tests.support.histories import keep_shared, policy_change, random_touches, shuffled_with_repetitions
+from tests.support.laws import (
+    changes_of,
+    check_outputs,
+    check_profiles,
+    check_structure,
+    members_of,
+    profiles_of,
+)
+from tests.support.memory import Chaos, Cluster, Partition
+from tests.support.memory_definitions import MemoryControl
+from tests.support.memory_policies import MemoryChanges, MemoryPolicies, published, rehearsed
+from tests.support.rocks import on_disk
+from tests.support.segment_cases import HOUR_MS, START_MS, random_definition
+
+SEEDS: Final = int(os.environ.get("ELO_TEST_SEEDS", "150"))
+
+
+@pytest.fixture
+def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work that takes many batches although there is little of it."""
+    monkeypatch.setattr(adoption, "STEP", 2)
+
+
+@pytest.mark.usefixtures("small_steps")
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_after_a_change_of_policy_all_is_as_if_it_had_been_in_force_from_the_start(seed: int) -> None:
+    play(seed)
+
+
+@pytest.mark.usefixtures("small_steps")
+@pytest.mark.parametrize("seed", range(SEEDS // 10))
+def test_it_is_so_on_the_real_store_through_aborts_restarts_and_wiped_disks(
+    seed: int, tmp_path: Path
+) -> None:
+    for partition in play(seed, on_disk(tmp_path), (1, 3)).partitions:
+        partition.store.close()
+
+
+def play(
+    seed: int, partition: type[Partition] = Partition, sizes: tuple[int, ...] = (1, 2, 3, 16)
+) -> Cluster:
+    rng = random.Random(seed)
+    touches = random_touches(rng, rng.randrange(5, 60), mixed=rng.choice([0.0, 0.15, 0.4]))
+    definitions = [random_definition(rng, number) for number in range(6)]
+    documents = policy_change(rng)
+    keep_shared(*documents, oracle.shared_identifiers(touches, parse_policy(documents[0])))
+    file, policies, control = published(documents[0]), MemoryPolicies(), MemoryControl(definitions)
+    cluster = Cluster(
+        file.policy, seed=seed, size=rng.choice(sizes), start_ms=START_MS + 6 * HOUR_MS,
+        chaos=Chaos(batch_max=rng.choice([1, 3, 20]), forget=rng.choice([0, 0.5, 1]),
+                    crash=rng.choice([0, 0.2]), delay_ms=rng.choice([0, 20, 2_000])),
+        make_definitions=lambda partition: MemoryChanges(policies, file, control, partition),
+        partition=partition,
+    )  # fmt: skip
+    arrivals = shuffled_with_repetitions(rng, touches)
+    change_at = rng.randrange(len(arrivals) + 1)
+    for number, touch in enumerate(arrivals):
+        if number == change_at:
+            policies.publish(documents[1])
+        cluster.accept(touch)
+        cluster.run(rng.randrange(6))
+        if rng.random() < 0.2:
+            cluster.now_ms += rng.choice([1, 30, 300, HOUR_MS // 3])
+    if change_at == len(arrivals):
+        if rng.random() < 0.5:
+            cluster.settle()
+        policies.publish(documents[1])
+    cluster.advance(max(cluster.now_ms, START_MS + rng.randrange(6, 18) * HOUR_MS))
+    cluster.advance(cluster.now_ms + 2_000)
+    cluster.policy = parse_policy(documents[1])
+    assert not any(one.definitions.open_steps() for one in cluster.partitions)
+    check_structure(cluster)
+    check_profiles(cluster, touches, definitions)
+    check_outputs(cluster)
+    return cluster
+
+
+@pytest.mark.usefixtures("small_steps")
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_what_a_rehearsal_foretells_is_what_publishing_does(seed: int) -> None:
+    rng = random.Random(seed)
+    touches = random_touches(rng, rng.randrange(5, 60), mixed=rng.choice([0.15, 0.4]))
+    definitions = [random_definition(rng, number) for number in range(6)]
+    documents = policy_change(rng)
+    file, policies, control = published(documents[0]), MemoryPolicies(), MemoryControl(definitions)
+    cluster = Cluster(
+        file.policy, seed=seed, size=rng.choice([1, 3]), start_ms=START_MS + 12 * HOUR_MS,
+        make_definitions=lambda partition: MemoryChanges(policies, file, control, partition),
+    )  # fmt: skip
+    for touch in touches:
+        cluster.accept(touch)
+    cluster.settle()
+    foretold = rehearsed(cluster, parse_policy(documents[1]), definitions)
+    shared = len(inert_in(cluster))
+    before, inside, told = profiles_of(cluster), members_of(cluster), len(cluster.told)
+    cluster.policy = policies.publish(documents[1])
+    cluster.settle()
+    after = profiles_of(cluster)
+    assert (foretold.profiles_before, foretold.profiles_after) == (len(before), len(after))
+    aliases = [one.output for one in cluster.told[told:] if isinstance(one.output, ProfileAlias)]
+    old, new = ({one["profile_id"] for one in profiles} for profiles in (before, after))
+    assert (foretold.merges_gained.count, foretold.merges_lost.count) == (len(old - new), len(new - old))
+    # An id that was an alias before may stand for another profile now.
+    assert old & {one.old_profile_id for one in aliases if one.profile_id} <= old - new
+    assert {one.old_profile_id for one in aliases if not one.profile_id} <= new - old
+    moves = members_of(cluster) ^ inside
+    assert {name: moved.entered.count + moved.left.count for name, moved in foretold.segments.items()} == (
+        Counter(segment for _, segment in moves)
+    )
+    assert foretold.newly_shared.total() == len(inert_in(cluster)) - shared
+    check_outputs(cluster)
+
+
+def inert_in(cluster: Cluster) -> set[str]:
+    """Identifiers that are shared."""
+    return {
+        identifier
+        for partition in cluster.partitions
+        for component in partition.components()
+        for identifier in component.inert
+    }
+
+
+def test_nothing_is_told_when_the_new_policy_makes_no_difference() -> None:
+    before, after = tell_all({"limit": 5}, {"limit": 6})
+    assert before == after
+
+
+def test_who_parts_is_told_with_the_cause_unmerge_and_who_joins_with_merge() -> None:
+    before, after = tell_all({"limit": 5}, {"limit": 2})
+    assert {one.cause for one in after[len(before) :]} == {Cause.UNMERGE}
+    before, after = tell_all({"limit": 2}, {"limit": 5})
+    assert {one.cause for one in after[len(before) :]} == {Cause.MERGE}
+
+
+def tell_all(old: dict[str, Any], new: dict[str, Any]) -> tuple[list[Any], list[Any]]:
+    """The changes of membership that are told before and until after a change of the rule of devices."""
+    rng = random.Random(1)
+    documents: list[dict[str, Any]] = [
+        {"version": version, "identifiers": {"user_id": {}, "device_id": rule}}
+        for version, rule in ((1, old), (2, new))
+    ]
+    file, policies = published(documents[0]), MemoryPolicies()
+    control = MemoryControl([{"id": "everybody", "where": {"event": "page_viewed"}}])
+    cluster = Cluster(
+        file.policy, size=2, start_ms=START_MS, chaos=Chaos(forget=0.0),
+        make_definitions=lambda partition: MemoryChanges(policies, file, control, partition),
+    )  # fmt: skip
+    world = random_touches(rng, 1)[0]
+    for number in range(4):
+        touch = world.__class__(
+            f"e{number}", "web", "page_viewed", START_MS + number, ["user_id:u", f"device_id:d{number}"]
+        )
+        cluster.accept(touch)
+        cluster.accept(world.__class__(f"d{number}", "web", "page_viewed", START_MS, touch.identifiers[1:]))
+    cluster.advance(START_MS + 2_000)
+    before = list(changes_of(cluster))
+    policies.publish(documents[1])
+    cluster.advance(START_MS + 4_000)
+    check_outputs_of(cluster, documents[1])
+    return before, list(changes_of(cluster))
+
+
+def check_outputs_of(cluster: Cluster, document: dict[str, Any]) -> None:
+    cluster.policy = parse_policy(document)
+    check_structure(cluster)
+    check_outputs(cluster)
