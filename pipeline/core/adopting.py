@@ -43,7 +43,8 @@ class Adopter:
             self._judge(component, now_ms)
 
     def _judge(self, component: Component, now_ms: int) -> None:
-        if not component.inert and self.change.spares(component.identifiers):
+        free = not (component.inert or component.decisions)
+        if free and self.change.spares(component.identifiers):
             return
         change = self.change
         before = groups_in(component, change.old, self._apart)[0]

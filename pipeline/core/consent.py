@@ -1,8 +1,8 @@
 """Consent of a person with several identifiers: after a merge the stricter answer holds.
 
 Each identifier has its newest word. A refusal holds until somebody speaks again as the same person: a later
-grant takes it back only if, when it was given, the two identifiers had been seen to belong together. It is
-decided from facets and links alone, so no order of arrival makes a difference.
+grant takes it back only if, when it was given, the two identifiers had been seen, or decided, to belong
+together. It is decided from evidence alone, so no order of arrival makes a difference.
 Source: docs/decisions/0018-consent-after-a-merge.md
 """
 
@@ -70,7 +70,7 @@ class _Joined:
                 ends = (link.stronger, link.weaker)
                 if all(one in identifiers and one not in component.inert for one in ends):
                     self._links.append((link.first_ms, *ends))
-        for decision in in_force(component.decisions):
+        for decision in in_force(component.decisions) if component.decisions else ():
             united = [one for one in decision.identifiers if one in identifiers]
             self._links += [(decision.at_ms, united[0], other) for other in united[1:]]
 

@@ -25,9 +25,8 @@ from .stored import decode_live
 
 EXAMPLES_MAX: Final = 10
 IDENTIFIERS_SHOWN_MAX: Final = 10  # of a profile in an example
-LIVE_MARK: Final = 9
-"""A stored component begins with the instant of its next timer and the head of an array of 13: then its kind.
-"""
+KIND_AT: Final = 9
+"""A stored component begins with the instant of its next timer and the head of an array: then its kind."""
 
 
 @dataclass(slots=True)
@@ -159,12 +158,12 @@ class Rehearsing:
 
     def see(self, root: str, value: bytes, load_pages: Callable[[Component], None]) -> None:
         """Judge a component in its stored form. `load_pages` brings further pages, if it is needed."""
-        if value[LIVE_MARK]:
+        if value[KIND_AT]:
             return  # A redirect.
         stored = decode_live(memoryview(value)[8:])
         pages, inert, _, claims = stored.head
         result = self.result
-        if len(pages) == 1 and not inert and not claims:
+        if len(pages) == 1 and not (inert or claims or stored.decisions):
             identifiers = pages[0]
             if (
                 not result.is_large(len(identifiers))

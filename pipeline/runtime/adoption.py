@@ -11,6 +11,7 @@ Source: docs/decisions/0015-policy-changes-live.md
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from copy import copy
 from functools import lru_cache
@@ -30,6 +31,7 @@ from . import metrics
 from .checkpoint import address_of
 from .control import Control
 from .crashpoints import reach
+from .pace import Pace
 from .published import greatest
 from .store import Store
 
@@ -73,7 +75,9 @@ class Adoption:
         partitions: int,
         store: Store,
         resolver: Resolver,
+        pace: Pace,
     ) -> None:
+        self._pace = pace
         self._control = control
         self._file = file
         self._partition = partition
@@ -125,7 +129,10 @@ class Adoption:
         work = self.work
         if work.done and self._control.view[0] != self._looked:
             return True
-        return not work.told or (not work.done and self._all_taken())
+        return not work.told or self._may_scan()
+
+    def _may_scan(self) -> bool:
+        return not self.work.done and self._all_taken() and self._pace.allows()
 
     def _all_taken(self) -> bool:
         taken, version = self.work.taken, self.policy.version
@@ -209,11 +216,13 @@ class Adoption:
             for number in range(self._partitions):
                 message = Adopted(self._partition, self.policy.version)
                 outbox.mail.append((address_of(number, self._partitions), message))
-        elif not work.done and self._all_taken():
+        elif self._may_scan():
             if not self._flushed:
                 await flush_all()
                 self._flushed = True
+            started = time.monotonic()
             self._scan(work, now_ms)
+            self._pace.took(time.monotonic() - started)
         else:
             return
         self._save(work)

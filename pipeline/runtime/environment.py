@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from ..core.segments.definition import Definition
 from ..settings import Settings
 from ..topics import Topics
 from .control import Control
+from .pace import Pace
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class Environment:
     transactional_id: str
     wake: Callable[[], None]
     reopen: Callable[[], None]
+    pace: Pace = field(default_factory=Pace)
 
     @property
     def history_ms(self) -> int:

@@ -72,7 +72,7 @@ def open_partition(env: Environment, partition: int, is_local: Callable[[str], b
         definitions = Definitions(
             env.control, settings, topics.touches, partition, env.partitions, store, resolver
         )
-        adoption = Adoption(env.policies, env.policy, partition, env.partitions, store, resolver)
+        adoption = Adoption(env.policies, env.policy, partition, env.partitions, store, resolver, env.pace)
         changes = Changes(adoption, definitions)
         store.extend_timers(now_ms)
     except BaseException:

@@ -222,7 +222,8 @@ class Task:
     def rest_s(self) -> float:
         """How long nothing is to be done unless a record comes, s."""
         due_s = (self.store.timers.next_ms() - wall_ms() + TIMER_GRACE_MS) / 1000
-        return min(due_s, REST_S if self.outputs.unpublished else 1.0)
+        soon = self.outputs.unpublished or self.changes.open_steps()
+        return min(due_s, REST_S if soon else 1.0)
 
     def _pause(self, pause: bool) -> None:
         self._paused = pause
@@ -259,6 +260,8 @@ class Task:
 
     async def take_in(self, records: list[Any], work: Work) -> None:
         """Let the core see the records. What it raises here is the fault of one of them."""
+        if records:
+            self.environment.pace.busy()
         for start in range(0, len(records), SLICE_RECORDS):
             if start:
                 await asyncio.sleep(0)

@@ -16,7 +16,13 @@ from pipeline.core.outbox import Cause, ProfileAlias
 from pipeline.core.policy import parse_policy
 from pipeline.runtime import adoption
 from tests.support import oracle
-from tests.support.histories import keep_shared, policy_change, random_touches, shuffled_with_repetitions
+from tests.support.histories import (
+    keep_shared,
+    policy_change,
+    random_decisions,
+    random_touches,
+    shuffled_with_repetitions,
+)
 from tests.support.laws import (
     changes_of,
     check_outputs,
@@ -63,6 +69,7 @@ def play(
     definitions = [random_definition(rng, number) for number in range(6)]
     documents = policy_change(rng)
     keep_shared(*documents, oracle.shared_identifiers(touches, parse_policy(documents[0])))
+    decisions = random_decisions(rng, touches, 4) if seed % 3 == 0 else []
     file, policies, control = published(documents[0]), MemoryPolicies(), MemoryControl(definitions)
     cluster = Cluster(
         file.policy, seed=seed, size=rng.choice(sizes), start_ms=START_MS + 6 * HOUR_MS,
@@ -71,7 +78,8 @@ def play(
         make_definitions=lambda partition: MemoryChanges(policies, file, control, partition),
         partition=partition,
     )  # fmt: skip
-    arrivals = shuffled_with_repetitions(rng, touches)
+    sent = [touch for one in decisions for touch in one.touches(one.identifiers[:1])]
+    arrivals = shuffled_with_repetitions(rng, [*touches, *sent])
     change_at = rng.randrange(len(arrivals) + 1)
     for number, touch in enumerate(arrivals):
         if number == change_at:
@@ -89,7 +97,7 @@ def play(
     cluster.policy = parse_policy(documents[1])
     assert not any(one.definitions.open_steps() for one in cluster.partitions)
     check_structure(cluster)
-    check_profiles(cluster, touches, definitions)
+    check_profiles(cluster, touches, definitions, decisions)
     check_outputs(cluster)
     return cluster
 
@@ -106,7 +114,8 @@ def test_what_a_rehearsal_foretells_is_what_publishing_does(seed: int) -> None:
         file.policy, seed=seed, size=rng.choice([1, 3]), start_ms=START_MS + 12 * HOUR_MS,
         make_definitions=lambda partition: MemoryChanges(policies, file, control, partition),
     )  # fmt: skip
-    for touch in touches:
+    decided = random_decisions(rng, touches, 3) if seed % 2 else []
+    for touch in [*touches, *(sent for one in decided for sent in one.touches(one.identifiers[:1]))]:
         cluster.accept(touch)
     cluster.settle()
     foretold = rehearsed(cluster, parse_policy(documents[1]), definitions)

@@ -1,4 +1,4 @@
-"""The oracle's word on consent: by the words of one person and since when their identifiers are linked."""
+"""What a person has granted and refused, said in another way than the core says it."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from pipeline.core.rehearsal import Rehearsal
 from pipeline.core.segments.parse import definition_from_json
 from pipeline.runtime.adoption import Adoption
 from pipeline.runtime.changes import Changes
+from pipeline.runtime.pace import Pace
 from pipeline.runtime.rehearse import rehearsing
 from pipeline.settings import Settings
 from tests.support.memory import PROFILE_KEY, Cluster, Partition
@@ -54,7 +55,8 @@ class MemoryChanges(Changes):
         definitions = MemoryDefinitions(control, partition)
         control_of_policies: Any = policies
         super().__init__(
-            Adoption(control_of_policies, file, number, size, store, partition.resolver), definitions
+            Adoption(control_of_policies, file, number, size, store, partition.resolver, Pace()),
+            definitions,
         )
 
     def run_step(self, now_ms: int) -> None:

@@ -17,9 +17,9 @@ Takes the touches that were accepted, in any order, and looks at all of them eve
   with stronger ones unite nothing. That is settled before the first link that it is the stronger end of.
 - Identifiers of which two values of a `cannot_link` trait were told are never one profile. What an identifier
   has told is the surviving value of its own touches.
+- Decisions come before links and rules: see decision_oracle.py.
 - A refusal of consent holds until a later grant by an identifier that was linked by then with the one that
   refused.
-- Decisions come before links and rules: see decision_oracle.py.
 - The profile id comes from the identifier with the first touch; of several, the strongest.
 """
 
@@ -102,7 +102,8 @@ def people(
     once = accepted(touches)
     shared = shared_identifiers(once, policy)
     found = []
-    for group in groups(once, shared, policy, decision_oracle.in_force(decisions)):
+    ruled = decision_oracle.in_force(decisions)
+    for group in groups(once, shared, policy, ruled):
         own = [touch for touch in once if touch.identifiers[0] in group]
         if own:
             links = {
@@ -110,9 +111,8 @@ def people(
                 for touch in once for a, b in links_of(touch, policy)
                 if a in group and b in group and not shared & {a, b}
             } | {
-                (one.at_ms, a, b)
-                for one in decision_oracle.in_force(decisions)
-                for a in one.identifiers for b in one.identifiers if a in group and b in group
+                (one.at_ms, a, b) for one in ruled for a in one.identifiers for b in one.identifiers
+                if a in group and b in group
             }  # fmt: skip
             found.append(_person(group, own, sorted(links), policy, profile_key))
     return sorted(found, key=lambda person: person.profile_id)
