@@ -11,7 +11,8 @@ from pipeline.core.node import Profile
 from pipeline.core.outbox import Cause, MembershipChange
 from pipeline.core.segments.parse import definition_from_json
 from tests.support import oracle
-from tests.support.evidence import People, shipped_policy
+from tests.support.decision_oracle import Ruled
+from tests.support.evidence import START_MS, People, shipped_policy
 from tests.support.memory import PROFILE_KEY
 
 NEWS = definition_from_json({"id": "news", "purpose": "marketing", "where": {"event": "page_viewed"}})
@@ -126,3 +127,19 @@ def test_the_answer_is_that_of_the_oracle_after_every_touch(seed: int) -> None:
         shop.touch(" ".join(identifiers), **fields)
         for touch in shop.touches:
             granted(shop, touch.identifiers[0])
+
+
+def test_a_steward_who_unites_two_identifiers_links_them_from_then_on() -> None:
+    shop = people()
+    shop.touch("email:a@x", consent=NO)
+    shop.touch("user_id:1", consent=YES)
+    ruled = Ruled("m", "merge", START_MS + 2_500, ("user_id:1", "email:a@x"))
+    for touch in ruled.touches():
+        shop.cluster.advance(touch.occurred_at)
+        shop.cluster.accept(touch)
+    shop.cluster.settle()
+    assert told(shop) == [("entered", Cause.CONSENT), ("exited", Cause.MERGE)]
+    shop.touch("user_id:1", later_ms=1_000, consent=YES)
+    assert told(shop)[2:] == [("entered", Cause.CONSENT)]
+    expected = oracle.people(shop.touches, shop.policy, PROFILE_KEY, [ruled])
+    assert [one.consent for one in expected] == [{"marketing": True}]
