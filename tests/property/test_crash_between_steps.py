@@ -23,8 +23,8 @@ from tests.support.segment_cases import HOUR_MS, START_MS, random_definition
 SIZE: Final = 3
 MINUTE_MS: Final = 60_000
 NOT_HERE: Final = {"Fill", "Filled", "Taken", "Adopted", "Close"}
-"""Messages of definitions and policies (test_definitions.py, test_policy_change.py), and of a component that is
-full, where the order of arrival decides who is in it (test_bounds.py)."""
+"""Messages of definitions and policies (test_definitions.py, test_policy_change.py), and of a component that
+is full, where the order of arrival decides who is in it (test_bounds.py)."""
 
 
 class Watched(Partition):
