@@ -16,7 +16,7 @@ from .environment import wall_ms
 from .measures import Measures
 from .opening import Partition
 
-PENDING_MAX: Final = 10_000  # records of a partition that wait; more are written before the interval is over
+PENDING_MAX: Final = 20_000  # records of a partition that wait; more are written before the interval is over
 TURNS: Final = 8  # partitions begin their intervals one after the other, so that they do not write at once
 
 
