@@ -161,7 +161,7 @@ class Settings(BaseSettings):
         "the partition comes to rest; memberships never wait.",
     )
     cache_mb: int = Field(
-        128,
+        160,
         ge=1,
         le=1_000_000,
         description="Memory of one worker for decoded profiles and identifiers, shared by its partitions.",

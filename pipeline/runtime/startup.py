@@ -17,19 +17,15 @@ from ..settings import Settings
 from ..topics import Topics
 
 M_ARENA_MAX: Final = -8  # malloc.h
-M_MMAP_THRESHOLD: Final = -3
-MAPPED_BYTES: Final = 128 * 1024
 
 
-def bound_memory() -> None:
+def use_one_arena() -> None:
     """Let glibc give all threads memory from one arena: with one for each it keeps 70 MB more that is free.
 
-    And let it map each large block by itself, always, so that it goes back to the system when it is freed:
-    40 MB. Other C libraries have no such thing.
+    Other C libraries have no such thing.
     """
     if (mallopt := _of_glibc("mallopt")) is not None:
         mallopt(M_ARENA_MAX, 1)
-        mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES)
 
 
 def give_memory_back() -> None:

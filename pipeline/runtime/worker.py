@@ -32,7 +32,7 @@ from .intake import Intake
 from .logs import configure_logs
 from .processor import Processor
 from .published import policy_of_file
-from .startup import bound_memory, check_topics, give_memory_back, make_data_dir, take_worker_id
+from .startup import check_topics, give_memory_back, make_data_dir, take_worker_id, use_one_arena
 from .task import Task
 
 log = structlog.get_logger()
@@ -57,7 +57,7 @@ STOP_TIMEOUT_S: Final = 30.0
 def run(settings: Settings) -> int:
     """Run one worker until SIGTERM, SIGINT or a fatal error. Returns the exit code: 0 clean, 3 fatal."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_CLEAN))  # Until Faust installs its own handler.
-    bound_memory()
+    use_one_arena()
     configure_logs(settings)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     file = policy_of_file(settings)
