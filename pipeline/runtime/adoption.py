@@ -22,7 +22,6 @@ import structlog
 
 from ..core.errors import ConfigError
 from ..core.messages import Adopted
-from ..core.node import COMPONENT_KEY, component_key
 from ..core.policy import Policy, read_policy
 from ..core.policy_change import PolicyChange, fault_of
 from ..core.published import POLICY_KEY, Published
@@ -34,6 +33,7 @@ from .crashpoints import reach
 from .pace import Pace
 from .published import greatest
 from .store import Store
+from .turns import all_reached, next_roots
 
 WORK_KEY: Final = b"p"
 STEP: Final = 500  # components judged per batch: 30 ms, 60 ms where half of them change; docs/decisions/0015
@@ -135,8 +135,7 @@ class Adoption:
         return not self.work.done and self._all_taken() and self._pace.allows()
 
     def _all_taken(self) -> bool:
-        taken, version = self.work.taken, self.policy.version
-        return sum(1 for reached in taken.values() if reached >= version) >= self._partitions
+        return all_reached(self.work.taken, self.policy.version, self._partitions)
 
     def take(self, message: Adopted) -> None:
         """A partition, maybe this one, has taken a policy. Part of the batch under way."""
@@ -232,12 +231,7 @@ class Adoption:
     def _scan(self, work: Work, now_ms: int) -> None:
         """Judge the next components."""
         store, resolver = self._store, self._resolver
-        start = component_key(work.cursor) + b"\x00" if work.cursor else COMPONENT_KEY
-        roots = []
-        for key, _ in store.scan(COMPONENT_KEY, start):
-            roots.append(key[len(COMPONENT_KEY) :].decode())
-            if len(roots) >= STEP:
-                break
+        roots = next_roots(store, work.cursor, STEP)
         for root in roots:
             component = store.component(root)
             if component is not None and not component.redirect:

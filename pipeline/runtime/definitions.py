@@ -22,7 +22,7 @@ import orjson
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from ..core.messages import Fill, Filled, Taken
-from ..core.node import COMPONENT_KEY, Component, component_key
+from ..core.node import Component
 from ..core.outbox import Cause, Outbox
 from ..core.resolver import EMPTY_OBJECT, Resolver
 from ..core.segments.catalogue import Catalogue
@@ -35,6 +35,7 @@ from .checkpoint import address_of
 from .control import Control
 from .crashpoints import reach
 from .store import DEFINITION_KEY, MEMBERS_KEY, Store, history_key, touch_offset
+from .turns import all_reached, next_roots
 
 WORK_KEY: Final = DEFINITION_KEY + b"\x00work"  # ids are kebab-case, so no segment is called so
 FILL_STEP: Final = 2_000  # touches read again per batch: about 40 ms
@@ -117,8 +118,7 @@ class Definitions:
 
     def _all_filled(self) -> bool:
         """Whether every partition has sent its fills of the present change, or of a later one."""
-        filled, offset = self.work.filled, self.work.offset
-        return sum(1 for reached in filled.values() if reached >= offset) >= self._partitions
+        return all_reached(self.work.filled, self.work.offset, self._partitions)
 
     def take(self, message: Filled | Taken) -> None:
         """News of fills, from a partition or from this one. Part of the batch under way."""
@@ -293,12 +293,7 @@ class Definitions:
 
     def _scan(self, now_ms: int) -> None:
         work, store = self.work, self._store
-        start = component_key(work.cursor) + b"\x00" if work.cursor else COMPONENT_KEY
-        roots = []
-        for key, _ in store.scan(COMPONENT_KEY, start):
-            roots.append(key[len(COMPONENT_KEY) :].decode())
-            if len(roots) >= SCAN_STEP:
-                break
+        roots = next_roots(store, work.cursor, SCAN_STEP)
         for root in roots:
             component = store.component(root)
             if component is not None:
