@@ -100,11 +100,16 @@ def check_all(
 
 
 def play_in_memory(
-    seed: int, rng: random.Random, touches: Sequence[Touch], decisions: Sequence[Ruled] = ()
+    seed: int,
+    rng: random.Random,
+    touches: Sequence[Touch],
+    decisions: Sequence[Ruled] = (),
+    policy: Policy | None = None,
 ) -> None:
     """Any order, any split into batches, any repetition, any number of partitions, crashes."""
     definitions = [random_definition(rng, number) for number in range(6)]
-    policy, chaos = any_rules(rng, rng.choice(["30d", "10m"])), any_chaos(rng)
+    policy = policy or any_rules(rng, rng.choice(["30d", "10m"]))
+    chaos = any_chaos(rng)
     with pytest.MonkeyPatch.context() as patch:
         maybe_large(rng, patch)
         cluster = Cluster(
