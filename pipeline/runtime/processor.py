@@ -229,10 +229,11 @@ class Processor:
 
     async def _finish(self, works: Works, effects: Effects) -> None:
         """Decide the rest. The batch before is committed when this returns; raises Void if it cannot be."""
-        if any(task.changes.waiting() for task in works):
-            await self._settle()  # A step of theirs may write to the disk.
+        stepping = {task for task in works if task.wants_step()}
+        if stepping:
+            await self._settle()  # A step may write to the disk.
         for task, work in list(works.items()):
-            await task.finish(work)
+            await task.finish(work, steps=task in stepping)
         self._deliver(works, effects)
         for task, work in works.items():
             task.acknowledge(work)

@@ -278,12 +278,16 @@ class Task:
         else:
             self.resolver.receive(to, message, self.now_ms)
 
-    async def finish(self, work: Work) -> None:
-        """Timers and definitions. What raises here is nobody's record: it ends the worker."""
+    def wants_step(self) -> bool:
+        """Whether a step of work on definitions or the policy is to be done: live touches go first."""
+        return self.changes.waiting() and self._caught_up()
+
+    async def finish(self, work: Work, *, steps: bool) -> None:
+        """Timers and, where it `steps`, changes. What raises here is nobody's record: it ends the worker."""
         work.caught_up = self._caught_up()
         self.now_ms = max(self.now_ms, self._stream_ms(work.caught_up))
         self._fire_timers(self.now_ms, work)
-        if work.caught_up:
+        if steps and work.caught_up:
             await self.changes.step(self.now_ms, lambda: self.flusher.all(self.offsets))
 
     def acknowledge(self, work: Work) -> None:

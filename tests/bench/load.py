@@ -62,7 +62,7 @@ class PacedLoad:
 
     def run(self, cluster: Cluster, rate: int, at_index: dict[int, Callable[[], None]]) -> Paced:
         """Produce everything at `rate` a second. `at_index`: what to call just before which touchpoint."""
-        producer = cluster.producer(linger_ms=1)
+        producer = cluster.producer(linger_ms=1, queue_buffering_max_messages=1_000_000)
         sent: dict[str, float] = {}
         started = time.time()
         for index, (topic, key, value, event_id) in enumerate(self._ready):
