@@ -9,6 +9,7 @@ import typer
 from .. import __version__
 from . import (
     broker,
+    deliver,
     demo,
     export,
     identity,
@@ -66,4 +67,5 @@ app.add_typer(profile.app, name="profile")
 why.add_to(app)
 export.add_to(app)
 app.add_typer(identity.app, name="identity")
+app.add_typer(deliver.app, name="deliver")
 app.add_typer(state.app, name="state")

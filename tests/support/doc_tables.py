@@ -31,11 +31,22 @@ def metrics_table() -> str:
     """
     from pipeline.runtime.metrics import declared_metrics
 
+    return _metrics_table(declared_metrics())
+
+
+def _metrics_table(declared: Mapping[str, tuple[str, tuple[str, ...], str]]) -> str:
     rows = ["| metric | kind | labels | meaning |", "|---|---|---|---|"]
-    for name, (kind, labels, text) in sorted(declared_metrics().items()):
+    for name, (kind, labels, text) in sorted(declared.items()):
         cells = (f"`{name}`", kind, ", ".join(f"`{label}`" for label in labels), text)
         rows.append("| " + " | ".join(cells).replace("|  |", "| |") + " |")
     return "\n".join(rows) + "\n"
+
+
+def delivery_metrics_table() -> str:
+    """The same of `elo deliver run`."""
+    from connectors.deliver.metrics import declared_metrics
+
+    return _metrics_table(declared_metrics())
 
 
 def grammar_table() -> str:
@@ -58,6 +69,7 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = MappingProxyType(
         "docs/reference/settings.md": settings_table,
         "docs/reference/metrics.md": metrics_table,
         "docs/reference/segments.md": grammar_table,
+        "docs/reference/delivery.md": delivery_metrics_table,
     }
 )
 
