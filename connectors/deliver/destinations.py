@@ -174,7 +174,7 @@ def _sentence(document: object, error: ValidationError) -> str:
     """The first mistake as an instruction. It never repeats a value that may be a secret."""
     errors = error.errors(include_url=False, include_input=False)
     # Where a text or a mapping may stand, a mapping that is wrong is also "no text".
-    first = next((one for one in errors if one["type"] != "string_type"), errors[0])
+    first = next((one for one in errors if one["type"] not in ("string_type", "too_short")), errors[0])
     place = [part for part in first["loc"] if part not in ("OwnTemplate", "Secret", "str")]
     where = ""
     for part in place:
