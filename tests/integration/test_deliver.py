@@ -176,3 +176,39 @@ def test_two_processes_share_the_partitions_and_one_takes_over(
     finally:
         deliverer.kill()
     assert_in_order(changes_of(receiver.of("shared")))
+
+
+def test_the_consumer_class_tells_each_change_once_also_after_a_restart(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    from connectors.membership import Arrival, MembershipConsumer, SqliteStore
+
+    changes = Changes(deployment)
+    changes.send(changes.crowd(300, profiles=20, seed=9))
+    topic = deployment.prefix + "segments.membership"
+    kafka = {"bootstrap.servers": deployment.bootstrap, "group.id": topic}
+    told: list[tuple[str, Arrival]] = []
+
+    def read(count: int, *, crash: bool) -> None:
+        store = SqliteStore(tmp_path / "seen")
+        consumer = MembershipConsumer(kafka, store, topic)
+        for number, (change, arrival) in enumerate(consumer, start=1):
+            told.append((change["change_id"], arrival))
+            if number == count:
+                break
+        if not crash:
+            consumer.close()
+        else:
+            store.save()  # and no commit: what was saved comes again
+            consumer._consumer.close()
+        store.close()
+
+    read(100, crash=True)
+    read(150, crash=False)  # the last one was not done
+    read(151, crash=False)
+    first, second, third = told[:100], told[100:250], told[250:]
+    assert [arrival for _, arrival in first + third] == [Arrival.NEW] * 251
+    assert second[:100] == [(name, Arrival.REPEATED) for name, _ in first]
+    assert [arrival for _, arrival in second[100:]] == [Arrival.NEW] * 50
+    assert third[0] == second[-1]
+    assert {name for name, _ in told} == {one.change_id for one in changes.sent}
