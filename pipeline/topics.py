@@ -44,6 +44,7 @@ class Topics:
         self.history_ms = history_ms
         self.touchpoints: tuple[str, ...] = tuple(f"{prefix}touchpoints.{source}" for source in SOURCES)
         self.rejected = prefix + "touchpoints.rejected"
+        self.redriven = prefix + "touchpoints.redriven"
         self.definitions = prefix + "segments.definitions"
         self.policy = prefix + "identity.policy"
         self.decisions = prefix + "identity.decisions"
@@ -81,6 +82,7 @@ class Topics:
                 retention_ms=month,
                 max_message_bytes=REJECTED_BYTES_MAX,
             ),
+            _spec(self.redriven, partitioned=False, cleanup_policy="compact,delete", retention_ms=3 * month),
             _spec(self.definitions, partitioned=False, cleanup_policy="compact"),
             _spec(self.policy, partitioned=False, cleanup_policy="compact"),
             _spec(self.decisions, partitioned=False, cleanup_policy="delete", retention_ms=-1),

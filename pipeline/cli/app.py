@@ -15,6 +15,7 @@ from . import (
     identity,
     produce,
     profile,
+    rejected,
     segments,
     state,
     tail,
@@ -68,4 +69,5 @@ why.add_to(app)
 export.add_to(app)
 app.add_typer(identity.app, name="identity")
 app.add_typer(deliver.app, name="deliver")
+app.add_typer(rejected.app, name="rejected")
 app.add_typer(state.app, name="state")
