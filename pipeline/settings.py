@@ -106,6 +106,11 @@ class Settings(BaseSettings):
         None, description="Path of `identity.yaml`, the identity policy; empty: the shipped defaults."
     )
     destinations: Path | None = Field(None, description="Path of the file of destinations of `elo deliver`.")
+    schema_registry: SecretStr | None = Field(
+        None,
+        description="URL of a schema registry with Confluent's API, with `user:password@` where it asks for "
+        "that; for schema ids that Elo does not know.",
+    )
     data_dir: Path = Field(
         default_factory=default_data_dir,
         description="Directory of local state. It is a cache of the changelog: a lost one is only rebuilt.",

@@ -16,6 +16,7 @@ from . import (
     produce,
     profile,
     rejected,
+    schemas,
     segments,
     state,
     tail,
@@ -70,4 +71,5 @@ export.add_to(app)
 app.add_typer(identity.app, name="identity")
 app.add_typer(deliver.app, name="deliver")
 app.add_typer(rejected.app, name="rejected")
+app.add_typer(schemas.app, name="schemas")
 app.add_typer(state.app, name="state")
