@@ -132,6 +132,8 @@ class Reading:
                 *(TopicPartition(self._stored, number, OFFSET_BEGINNING) for number in partitions),
             ]
         )
+        # A partition that was paused when it was given up may still be.
+        consumer.resume(self._offsets(positions))
         self._loop.call_soon_threadsafe(self._listener.assigned, positions)
 
     def _positions(self, consumer: Consumer, partitions: list[int]) -> dict[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import orjson
 
 from pipeline.wire.records import MembershipChange, encode_membership_change
 from tests.support.deployment import ROOT, Deployment
-from tests.support.fleet import _free_port
+from tests.support.fleet import SESSION_MS, _free_port, shortest_session_ms
 from tests.support.receiver import Receiver, Request
 
 NOW_MS: Final = 1_760_000_000_000
@@ -79,6 +80,7 @@ class Deliverer:
         self.file = directory / "destinations.yaml"
         self.file.write_bytes(orjson.dumps({"destinations": destinations}))
         self.log = directory / "deliver.log"
+        self.session_ms = max(SESSION_MS, shortest_session_ms(deployment.bootstrap))
         self.processes: list[tuple[subprocess.Popen[bytes], int]] = []
 
     def start(self, *, ready: bool = True) -> subprocess.Popen[bytes]:
@@ -86,7 +88,7 @@ class Deliverer:
         port = _free_port()
         command = [sys.executable, "-m", "tests.support.launch", "deliver", "run"]
         command += ["--destinations", str(self.file), "--web-port", str(port), *self.deployment.options]
-        environment = {"ELO_SESSION_TIMEOUT_MS": "6000", "PATH": "/usr/bin:/bin", "ELO_COMPILED": "0"}
+        environment = {**os.environ, "ELO_SESSION_TIMEOUT_MS": str(self.session_ms)}
         with self.log.open("ab") as output:
             process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
         self.processes.append((process, port))

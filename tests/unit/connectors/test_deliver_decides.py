@@ -5,12 +5,23 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import msgspec
 import pytest
 
 from connectors.deliver.backoff import BREAKER_FAILURES, OPEN_MS_FIRST, Breaker, Rate, retry_ms
 from connectors.deliver.lane import Lane, Pending, Watermark
+from connectors.deliver.records import (
+    Status,
+    Stored,
+    decode_stored,
+    destination_of,
+    encode_stored,
+    key_of,
+)
 from connectors.deliver.template import READY, Template, Unaddressable, check, check_addressable, render
 from connectors.deliver.verdict import Kind, judge
+from pipeline.core.errors import InvariantViolation
+from pipeline.wire.records import MembershipChange, encode_membership_change
 
 CHANGE = {
     "change_id": "c1", "profile_id": "p1", "segment_id": "madrid-runners", "segment_version": 3,
@@ -76,6 +87,25 @@ def test_a_change_that_goes_alone_shares_no_request() -> None:
     for number in range(3):
         lane.add(pending(number, f"p{number}", alone=number == 1))
     assert [[one.offset for one in lane.take(0, 10)] for _ in range(3)] == [[0], [1], [2]]
+
+
+def test_what_waits_is_the_same_after_a_restart() -> None:
+    value = encode_membership_change(
+        MembershipChange(
+            "c1", "p1", "s", 1, "exited", 2, 5, 6, "timer", ("e",), False, ("email:a@b.example",)
+        )
+    )
+    told = Stored(1, Status.WAITING, "crm", value, 42, 7, 3, 100, 9_000, True, redriven=True)
+    assert decode_stored(encode_stored(told)) == told
+    one = told.pending()
+    assert (one.change_id, one.profile_id, one.offset) == ("c1", "p1", 42)
+    assert (one.attempts, one.failed_at, one.due_at, one.alone) == (3, 100, 9_000, True)
+    assert (one.stored, one.redriven) == (True, True)
+    assert key_of("crm", "c1") == b"crm|c1"
+    assert destination_of(b"crm|c1") == "crm"
+    newer = msgspec.structs.replace(told, format=2)
+    with pytest.raises(InvariantViolation, match="another version"):
+        decode_stored(encode_stored(newer))
 
 
 @pytest.mark.parametrize("seed", range(50))
