@@ -31,6 +31,7 @@ from ..core.segments.parse import definition_from_json
 from ..core.segments.references import users_of
 from ..core.touch import EVENT_HASH, decode_touch
 from ..settings import Settings
+from . import metrics
 from .checkpoint import address_of
 from .control import Control
 from .crashpoints import reach
@@ -47,6 +48,8 @@ class Work(msgspec.Struct):
 
     `sent`, `taken`: fills, and how many of them have arrived. `told`: up to which offset all partitions know
     that those of this one have; `filled`: partition → up to which offset its have, as it told.
+    `silent`: those of `initial` whose first population is not told. `unborn`: segments that were paused from
+    the first, and so have had none.
     """
 
     offset: int = 0
@@ -63,6 +66,8 @@ class Work(msgspec.Struct):
     taken: int = 0
     told: int = 0
     filled: dict[str, int] = {}
+    silent: list[str] = []
+    unborn: list[str] = []
 
 
 State = tuple[Work, dict[str, Definition]]
@@ -158,15 +163,19 @@ class Definitions:
         changed = {name: one for name, one in wanted.items() if self._differs(one)}
         deleted = [name for name in self.applied if name not in wanted]
         again = users_of({*changed, *deleted}, wanted)  # What is inside another segment moves its members.
-        kept = {"told": self.work.told, "filled": self.work.filled}
+        fresh = wanted.keys() & {*self.work.unborn, *(name for name in changed if name not in self.applied)}
+        unborn = sorted(name for name in fresh if wanted[name].paused)
+        kept = {"told": self.work.told, "filled": self.work.filled, "unborn": unborn}
         work = Work(offset=offset, changed=sorted({*changed, *again}), deleted=deleted,
                     done=not (changed or deleted), **kept)  # fmt: skip
-        work.initial = [name for name in work.changed if name not in self.applied]
+        work.initial = sorted(fresh.difference(unborn))
+        work.silent = [name for name in work.initial if wanted[name].silent]
         self.applied = dict(self.applied)  # The one before may come back, see `rollback`.
         for name, definition in changed.items():
             last = self.applied.get(name)
-            if last is not None and definition.version <= last.version:
-                definition = definition.with_version(last.version + 1)
+            if last is not None:
+                least = last.version + (last.content_hash() != definition.content_hash())
+                definition = definition.with_version(max(definition.version, least))
             self.applied[name] = definition
             self._store.put(DEFINITION_KEY + name.encode(), orjson.dumps(definition.to_json()))
         for name in deleted:
@@ -200,6 +209,9 @@ class Definitions:
         A half-filled leaf would let somebody in who has bought long ago, and out again when that is read.
         """
         pending = [] if self.work.done or self._all_filled() else list(self.work.changed)
+        self._resolver.outputs.silent = () if self.work.done else self.work.silent
+        metrics.DEFINITIONS_PENDING.labels(self._partition).set(self.open_steps())
+        metrics.BACKFILL_REMAINING.labels(self._partition).set(self.work.fill_end - self.work.fill_next)
         if self._used is not None and self._used[0] is self.applied and self._used[1] == pending:
             return  # `applied` is replaced, never changed.
         self._used = self.applied, pending
@@ -207,7 +219,9 @@ class Definitions:
 
     def _differs(self, definition: Definition) -> bool:
         before = self.applied.get(definition.id)
-        return before is None or before.content_hash() != definition.content_hash()
+        if before is None or before.paused != definition.paused:
+            return True
+        return before.content_hash() != definition.content_hash()
 
     def _save(self, work: Work) -> None:
         self.work = work
@@ -220,6 +234,7 @@ class Definitions:
             return
         if work.fill_next < work.fill_end:
             records = await asyncio.to_thread(self._read)
+            self._resolver.outputs.outbox.filled += len(records)
             self._fill(records, now_ms)
         elif work.told < work.offset:
             work.told = work.offset
@@ -234,6 +249,7 @@ class Definitions:
                 self._flushed = True
             self._scan(now_ms)
         self._save(work)
+        self._use()
         reach("definitions.step")
 
     # -- fill ------------------------------------------------------------------------------------------------
@@ -294,26 +310,21 @@ class Definitions:
     def _scan(self, now_ms: int) -> None:
         work, store = self.work, self._store
         roots = next_roots(store, work.cursor, SCAN_STEP)
+        self._resolver.outputs.outbox.scanned += len(roots)
         for root in roots:
             component = store.component(root)
             if component is not None:
                 self._apply(component, now_ms)
         if len(roots) < SCAN_STEP:
             work.done = True
-            work.changed, work.initial, work.deleted, work.fill, work.drop, work.cursor = (
-                [],
-                [],
-                [],
-                [],
-                [],
-                "",
-            )
+            work.changed, work.initial, work.silent, work.deleted = [], [], [], []
+            work.fill, work.drop, work.cursor = [], [], ""
         else:
             work.cursor = roots[-1]
 
     def _apply(self, component: Component, now_ms: int) -> None:
         work, outputs = self.work, self._resolver.outputs
-        segments = outputs.catalogue.segments
+        segments = outputs.deciding.segments  # Of a paused segment only those leave who withdrew consent.
         initial = [segments[name] for name in work.initial if name in segments]
         edited = [segments[name] for name in work.changed if name in segments and name not in work.initial]
         changed = outputs.leave_deleted(component, now_ms)

@@ -88,6 +88,18 @@ POLICY_PENDING: Final = _gauge(
 POLICY_COMPONENTS: Final = _counter(
     "elo_policy_components_total", "Components judged anew because the identity policy has changed."
 )
+DEFINITIONS_PENDING: Final = _gauge(
+    "elo_definitions_pending", "1 while a change of segment definitions is being worked off.", "partition"
+)
+BACKFILL_REMAINING: Final = _gauge(
+    "elo_backfill_remaining_touches", "Touches still to be read again for changed definitions.", "partition"
+)
+BACKFILL_TOUCHES: Final = _counter(
+    "elo_backfill_touches_total", "Touches of the history read again for changed definitions."
+)
+BACKFILL_COMPONENTS: Final = _counter(
+    "elo_backfill_components_total", "Components evaluated for changed definitions."
+)
 PARTITIONS: Final = _gauge("elo_partitions", "Partitions of this worker, by state.", "state")
 BUILD: Final = Info("elo_build", "Version of Elo and of the identity policy.", registry=REGISTRY)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from ..core.outbox import Outbox
 from ..core.policy import Policy
@@ -20,9 +20,13 @@ def preview(
     definitions: Iterable[Definition],
     applied: Iterable[Definition],
     now_ms: int,
+    removed: Collection[str] = (),
 ) -> Preview:
-    """Read the history, if a leaf must be filled from it, then every live profile."""
-    result = Preview(definitions, applied, policy.history_ms)
+    """Read the history, if a leaf must be filled from it, then every live profile.
+
+    `removed`: ids of applied definitions that would be deleted.
+    """
+    result = Preview(definitions, applied, policy.history_ms, removed)
     if result.fill:
         partitions = range(partitions_of(settings, settings.topics().touches))
         for touch in read_touches(settings, partitions, matching=result.wants):
