@@ -13,6 +13,7 @@ fill: each exactly once. A further change waits until the work is done.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from copy import copy
 from typing import Any, Final
@@ -35,12 +36,15 @@ from . import metrics
 from .checkpoint import address_of
 from .control import Control
 from .crashpoints import reach
+from .pace import Pace
 from .store import DEFINITION_KEY, MEMBERS_KEY, Store, history_key, touch_offset
 from .turns import all_reached, next_roots
 
 WORK_KEY: Final = DEFINITION_KEY + b"\x00work"  # ids are kebab-case, so no segment is called so
 FILL_STEP: Final = 2_000  # touches read again per batch: about 40 ms
 SCAN_STEP: Final = 500  # components evaluated per batch: about 30 ms
+PAUSE_FACTOR: Final = 1  # while touches come, a step is followed by so many times its own duration
+PAUSE_FACTOR_BEHIND: Final = 4  # the same while they wait: a fifth of the time; docs/decisions/0020
 
 
 class Work(msgspec.Struct):
@@ -85,7 +89,9 @@ class Definitions:
         partitions: int,
         store: Store,
         resolver: Resolver,
+        pace: Pace,
     ) -> None:
+        self._pace = pace
         self._control = control
         self._settings = settings
         self._touches = touches
@@ -112,14 +118,19 @@ class Definitions:
         """Next offset of the definitions topic that this partition has not applied."""
         return self.work.offset
 
-    def waiting(self) -> bool:
-        """Whether there is something to do, apart from waiting for other partitions."""
+    def waiting(self, caught_up: bool = True) -> bool:
+        """Whether there is something to do now, apart from waiting for other partitions.
+
+        `caught_up`: no touch waits, so more of the time may be taken.
+        """
         work = self.work
         if work.done and self._control.view[0] != work.offset:
             return True
         if work.told < work.offset:
-            return work.fill_next < work.fill_end or work.taken >= work.sent
-        return not work.done and self._all_filled()
+            open_steps = work.fill_next < work.fill_end or work.taken >= work.sent
+        else:
+            open_steps = not work.done and self._all_filled()
+        return open_steps and self._pace.allows(PAUSE_FACTOR if caught_up else PAUSE_FACTOR_BEHIND)
 
     def _all_filled(self) -> bool:
         """Whether every partition has sent its fills of the present change, or of a later one."""
@@ -227,11 +238,14 @@ class Definitions:
         self.work = work
         self._store.put(WORK_KEY, msgspec.json.encode(work))
 
-    async def step(self, now_ms: int, flush_all: Callable[[], Awaitable[None]]) -> None:
+    async def step(
+        self, now_ms: int, flush_all: Callable[[], Awaitable[None]], caught_up: bool = True
+    ) -> None:
         """Do one step of the work, as part of the batch under way."""
         work = self.work
-        if not self.waiting():
-            return
+        if (work.done and work.told >= work.offset) or not self.waiting(caught_up):
+            return  # Nothing is left, or another partition has just taken its turn.
+        started = time.monotonic()
         if work.fill_next < work.fill_end:
             records = await asyncio.to_thread(self._read)
             self._resolver.outputs.outbox.filled += len(records)
@@ -250,6 +264,7 @@ class Definitions:
             self._scan(now_ms)
         self._save(work)
         self._use()
+        self._pace.took(time.monotonic() - started)
         reach("definitions.step")
 
     # -- fill ------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from pipeline.core.segments.definition import Definition
 from pipeline.core.segments.parse import definition_from_json
 from pipeline.core.touch import decode_touch
 from pipeline.runtime import definitions as runtime
+from pipeline.runtime.pace import Pace
 from tests.support.memory import Partition
 
 
@@ -71,7 +72,7 @@ class MemoryDefinitions(runtime.Definitions):
         store: Any = partition.store
         settings: Any = None
         super().__init__(
-            control, settings, "", partition.number, partition.cluster.size, store, partition.resolver
+            control, settings, "", partition.number, partition.cluster.size, store, partition.resolver, Pace()
         )
 
     def _read(self) -> list[Any]:
