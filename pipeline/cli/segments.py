@@ -27,6 +27,10 @@ Files = Annotated[
     list[str],
     typer.Argument(metavar="FILE…", help="definitions in YAML, or directories of them; - is standard input"),
 ]
+Sample = Annotated[
+    int | None,
+    typer.Option("--sample", metavar="N", min=1, help="estimate from about N people: sooner, not exact"),
+]
 
 
 @command(app, "apply")
@@ -80,7 +84,7 @@ def apply(
 
 
 @command(app, "preview")
-def preview(common: Common, files: Files, json_output: Json = False) -> None:
+def preview(common: Common, files: Files, sample: Sample = None, json_output: Json = False) -> None:
     """Show who would be inside, enter and leave if these definitions were applied now. Nothing is applied."""
     from .definitions import in_force, read_stored
     from .preview import preview_definitions
@@ -90,11 +94,11 @@ def preview(common: Common, files: Files, json_output: Json = False) -> None:
     definitions = {name: definition for name, (_, definition) in found.items()}
     _refuse_gone(definitions, {name for name, one in stored.items() if one.deleted})
     _check_references(found, in_force(stored))
-    preview_definitions(settings, definitions, stored, json_output=json_output)
+    preview_definitions(settings, definitions, stored, sample, json_output=json_output)
 
 
 @command(app, "plan")
-def plan(common: Common, files: Files, json_output: Json = False) -> None:
+def plan(common: Common, files: Files, sample: Sample = None, json_output: Json = False) -> None:
     """Show what `elo segments apply --prune` would do, and how many would enter and leave."""
     from .definitions import in_force, read_stored
     from .preview import plan_definitions
@@ -107,7 +111,7 @@ def plan(common: Common, files: Files, json_output: Json = False) -> None:
     kept = {name: one for name, one in in_force(stored).items() if name not in removed}
     _check_references(found, kept)
     changes = {name: _outcome(one, stored.get(name), False)[1] for name, one in definitions.items()}
-    plan_definitions(settings, definitions, stored, changes, removed, json_output=json_output)
+    plan_definitions(settings, definitions, stored, changes, removed, sample, json_output=json_output)
 
 
 @command(app, "list")

@@ -72,6 +72,13 @@ class SegmentPreview:
         if inside != was_inside:
             (self.entering if inside else self.leaving).add(profile.id)
 
+    def scale(self, factor: float) -> None:
+        """Turn the numbers of a sample into estimates for all."""
+        self.today = round(self.today * factor)
+        for group in (self.inside, self.entering, self.leaving):
+            group.count = round(group.count * factor)
+        self.overlaps = Counter({name: round(count * factor) for name, count in self.overlaps.items()})
+
     def to_json(self) -> dict[str, Any]:
         """The shape of one segment in `elo segments preview --json`."""
         return {
@@ -147,6 +154,12 @@ class Preview:
             self.segments[segment.id].add(profile, inside)
         for one in self._removed:
             one.add(profile, False)
+
+    def scale(self, factor: float) -> None:
+        """Turn the numbers of a sample into estimates for all: `factor` times as many."""
+        self.profiles = round(self.profiles * factor)
+        for one in self.segments.values():
+            one.scale(factor)
 
     def _leaves(self, component: Component, profile: Profile) -> dict[str, LeafState]:
         """The states of the leaves to fill, of all facets of a profile."""
