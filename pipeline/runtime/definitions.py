@@ -42,6 +42,7 @@ from .turns import all_reached, next_roots
 
 WORK_KEY: Final = DEFINITION_KEY + b"\x00work"  # ids are kebab-case, so no segment is called so
 FILL_STEP: Final = 2_000  # touches read again per batch: about 40 ms
+READ_S: Final = 0.1
 SCAN_STEP: Final = 500  # components evaluated per batch: about 30 ms
 PAUSE_FACTOR: Final = 1  # while touches come, a step is followed by so many times its own duration
 PAUSE_FACTOR_BEHIND: Final = 4  # the same while they wait: a fifth of the time; docs/decisions/0020
@@ -287,7 +288,9 @@ class Definitions:
             )
             self._consumer.assign([TopicPartition(self._touches, self._partition, work.fill_next)])
         records = []
-        for message in self._consumer.consume(FILL_STEP, 1.0):
+        # Whoever asks for many waits for all of them, and the batch, with its touches, waits as well.
+        first = self._consumer.consume(1, READ_S)
+        for message in [*first, *(self._consumer.consume(FILL_STEP - 1, 0) if first else ())]:
             error = message.error()
             if error is None and message.offset() < work.fill_end:
                 records.append(message)

@@ -278,8 +278,9 @@ class Task:
             self.resolver.receive(to, message, self.now_ms)
 
     def wants_step(self) -> bool:
-        """Whether a step of a change is to be done in the batch under way."""
-        return self.changes.waiting(self._caught_up())
+        """Whether a step of a change is to be done in the batch under way: not before a time is known."""
+        caught_up = self._caught_up()
+        return (caught_up or self.now_ms > 0) and self.changes.waiting(caught_up)
 
     async def finish(self, work: Work, timers_max: int, step: bool) -> None:
         """Timers, up to so many, and a step of a change. What raises here is nobody's record: it ends the

@@ -29,6 +29,7 @@ SPAN_MS: Final = 10 * 86_400_000
 WINDOW_MS: Final = 7 * 86_400_000
 LIVE_S: Final = 400  # as long as live touchpoints are ready to come; what is left over is not sent
 WARM_UP_S: Final = 10
+SAMPLE: Final = 20_000
 POLL_S: Final = 0.25
 KNOWN: Final = {"id": "arriving", "where": {"event": "page_viewed", "within": "1h"}}
 NEW: Final = {"id": "looked-lately", "where": {"event": "product_viewed", "within": "7d"}}
@@ -47,7 +48,7 @@ def measure_backfill(
     worker.wait_ready()
     worker.wait_intake(options.n)
     worker.wait_idle()
-    preview_s = worker.preview([NEW])
+    preview_s, sample_s = worker.preview([NEW]), worker.preview([NEW], "--sample", str(SAMPLE))
     live = Live(cluster, topics, options)
     meter = Meter(worker=worker.child.pid, broker=broker_pid)
     live.start()
@@ -69,6 +70,7 @@ def measure_backfill(
     return make_row(
         "backfill", "elo", n=options.n, workers=1, partitions=options.partitions, rate=options.rate,
         backfill_s=round(ended_at - started_at, 1), preview_s=preview_s,
+        sample_s=sample_s,
         live_share=round(handled / options.rate, 3), before_p99_ms=percentile(before_ms, 0.99),
         live_p50_ms=percentile(during_ms, 0.50), live_p99_ms=percentile(during_ms, 0.99),
         rss_mb=rss_mb_max(worker.child.pid), other_cores=used.other_cores,

@@ -85,10 +85,10 @@ class EloWorker:
         """Publish segment definitions, given in their JSON form."""
         self.run("segments", "apply", self._file(definitions))
 
-    def preview(self, definitions: Iterable[Mapping[str, Any]]) -> float:
+    def preview(self, definitions: Iterable[Mapping[str, Any]], *options: str) -> float:
         """Preview definitions; return how long the command took, s."""
         started = time.monotonic()
-        self.run("segments", "preview", self._file(definitions))
+        self.run("segments", "preview", self._file(definitions), *options)
         return round(time.monotonic() - started, 1)
 
     def _file(self, definitions: Iterable[Mapping[str, Any]]) -> str:

@@ -27,7 +27,7 @@ from .report import Row, make_row
 WINDOW_MS: Final = 3_600_000
 STEADY_RATE: Final = 1_000  # exits a second
 LIVE_RATE: Final = 500  # touchpoints a second beside them
-LOADED_S: Final = 3_000  # people a second that loading takes at the least
+LOADED_S: Final = 2_000  # people a second that loading takes at the least
 SPARE_S: Final = 15
 BEFORE_S: Final = 3
 DRAIN_S: Final = 60
