@@ -76,7 +76,9 @@ RESTORE_RECORDS: Final = _counter("elo_restore_records_total", "Changelog and hi
 RESTORE_REMAINING: Final = _gauge(
     "elo_restore_remaining_records", "Records still to be replayed.", "partition"
 )
-TIMERS_DUE: Final = _gauge("elo_timers_due", "Timers that are due and have not fired.", "partition")
+TIMERS_DUE: Final = _gauge(
+    "elo_timers_due", "Timers that are due and have not fired; in a wave, those in memory.", "partition"
+)
 STATE_BYTES: Final = _gauge("elo_state_bytes", "Size of the local state on disk.", "partition")
 SEGMENT_PROFILES: Final = _gauge("elo_segment_profiles", "Profiles inside a segment.", "segment")
 POLICY_VERSION: Final = _gauge(

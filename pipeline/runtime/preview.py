@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Collection, Iterable
 
 from ..core.node import Component
@@ -30,6 +31,17 @@ def preview(
     many components.
     """
     result = Preview(definitions, applied, policy.history_ms, removed)
+    collecting = gc.isenabled()
+    gc.disable()  # Nothing here is in a cycle, and each pass would walk everybody who was read so far.
+    try:
+        _evaluate(settings, policy, result, now_ms, sample)
+    finally:
+        if collecting:
+            gc.enable()
+    return result
+
+
+def _evaluate(settings: Settings, policy: Policy, result: Preview, now_ms: int, sample: int | None) -> None:
     components: Iterable[Component]
     if sample is None:
         components, share = read_components(settings), 1.0
@@ -45,7 +57,6 @@ def preview(
             result.add(component, profile, now_ms)
     if 0 < share < 1:
         result.scale(1 / share)
-    return result
 
 
 def _read_history(settings: Settings, result: Preview, of_key: Callable[[bytes], bool] | None) -> None:

@@ -69,6 +69,8 @@ def test_what_was_told_of_a_paused_segment_stands_still_until_it_is_resumed(site
     site.send(again := site.touch("film_watched", "user_id:bea"))
     assert len(site.changes("watching")) == 1  # Ana's film is over, and Bea has seen one.
 
+    assert "  not told: the segment is paused, see" in elo("why", "user_id:bea", "watching").out
+
     elo("segments", "resume", "watching")
     _, *resumed = site.await_changes("watching", 3)
     told = {(one["profile_id"], one["change"], one["sequence"], one["cause"]) for one in resumed}
