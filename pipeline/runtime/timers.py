@@ -15,7 +15,7 @@ from ..core.facet import NEVER
 
 TIMER_KEY: Final = b"t"
 HORIZON_MS: Final = 120_000  # timers due within it are held in memory
-LOADED_MAX: Final = 10_000  # most timers taken from the store at once: 1 MB, about 25 ms
+LOADED_MAX: Final = 2_000  # most timers taken from the store at once: about 10 ms
 
 
 def timer_key(due_ms: int, root: str) -> bytes:

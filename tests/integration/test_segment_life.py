@@ -10,18 +10,22 @@ from typing import Any, Final
 
 import pytest
 
+from pipeline.cli.definitions import Edit, read_history
+from pipeline.cli.options import CommandFailed
+from pipeline.core.segments.parse import definition_from_json
 from tests.support.deployment import Deployment, Done
 from tests.support.fleet import Fleet
 from tests.support.kafka import Kafka
 from tests.support.site import Site
 
 Elo = Callable[..., Done]
-VIEWED: Final = {"event": "film_watched", "within": "2s"}
+WINDOW_S: Final = 1
+VIEWED: Final = {"event": "film_watched", "within": f"{WINDOW_S}s"}
 
 
 @pytest.fixture(scope="module")
 def site(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """Five people, each with a plan and a film."""
+    """Nobody yet."""
     fleet = Fleet(
         kafka.bootstrap, f"life{time.time_ns()}.", tmp_path_factory.mktemp("life"), profile_interval_ms=200
     )
@@ -54,9 +58,9 @@ def write(directory: Path, *definitions: dict[str, Any]) -> Path:
 
 
 def test_what_was_told_of_a_paused_segment_stands_still_until_it_is_resumed(site: Site, elo: Elo) -> None:
-    site.define("watching", VIEWED)
-    first = site.touch("film_watched", "user_id:ana")
-    site.send(first)
+    gold, tin = {"traits": {"plan": "gold"}}, {"traits": {"plan": "tin"}}
+    site.define("watching", {"any": [VIEWED, {"trait": "plan", "is": "gold"}]})
+    site.send(site.touch("plan_chosen", "user_id:ana", **gold))
     assert [one["change"] for one in site.await_changes("watching", 1)] == ["entered"]
     said = elo("segments", "pause", "watching", "--by", "ana", "--json")
     assert said.document == {"segments": [{"id": "watching", "change": "paused"}]}
@@ -64,23 +68,28 @@ def test_what_was_told_of_a_paused_segment_stands_still_until_it_is_resumed(site
     assert elo("segments", "pause", "nothing").code == 1
     site.fleet.wait_idle()
     assert "  paused" in elo("segments", "list").out
-    site.send(site.touch("film_watched", "user_id:bea"))
-    time.sleep(max(0.0, first["occurred_at"] / 1_000 + 2.5 - time.time()))
-    site.send(again := site.touch("film_watched", "user_id:bea"))
-    assert len(site.changes("watching")) == 1  # Ana's film is over, and Bea has seen one.
-
+    film = site.touch("film_watched", "user_id:eva")
+    site.send(
+        film,
+        site.touch("plan_chosen", "user_id:ana", **tin),
+        site.touch("plan_chosen", "user_id:bea", **gold),
+    )
+    time.sleep(max(0.0, film["occurred_at"] / 1_000 + WINDOW_S + 0.5 - time.time()))
+    assert len(site.changes("watching")) == 1
     assert "  not told: the segment is paused, see" in elo("why", "user_id:bea", "watching").out
 
     elo("segments", "resume", "watching")
-    _, *resumed = site.await_changes("watching", 3)
+    site.fleet.wait_idle()
+    _, *resumed = site.changes("watching")
     told = {(one["profile_id"], one["change"], one["sequence"], one["cause"]) for one in resumed}
-    assert told == {
+    assert told == {  # Eva has come and gone meanwhile.
         (who(site, "ana"), "exited", 2, "definition"),
         (who(site, "bea"), "entered", 1, "definition"),
     }
     assert {one["segment_version"] for one in resumed} == {1}
-    *_, left = site.await_changes("watching", 4)
-    assert (left["cause"], left["occurred_at"]) == ("timer", again["occurred_at"] + 2_000)
+    site.send(film := site.touch("film_watched", "user_id:rui"))
+    *_, left = site.await_changes("watching", 5)
+    assert (left["cause"], left["occurred_at"]) == ("timer", film["occurred_at"] + WINDOW_S * 1_000)
 
 
 def test_a_silent_population_is_on_the_current_members_only(site: Site, elo: Elo, tmp_path: Path) -> None:
@@ -167,7 +176,7 @@ def test_every_change_is_kept_with_who_made_it_and_a_deleted_id_is_never_taken_a
     ]
     assert watching[1] == ("paused", 1, "ana")
     assert watching[2][:2] == ("resumed", 1)
-    assert watching[-1] == ("deleted", 1, "bea")
+    assert watching[-1] == ("deleted", 2, "bea")
     (planned,) = elo("segments", "history", "planned", "--json").documents
     assert planned["definition"] == {
         "id": "planned", "name": "planned", "version": 1, "where": {"trait": "plan", "exists": True},
@@ -187,3 +196,13 @@ def test_a_definition_says_where_its_answer_is_not_exact(elo: Elo) -> None:
         "event tax_paid within 300d, at least 1: the window is longer than the history, which goes back 30d",
         "trait town matches ^San: matches looks at the first 1,024 characters of a text",
     ]
+
+
+def test_of_two_commands_at_a_time_the_one_that_began_first_does_nothing_and_says_so(site: Site) -> None:
+    first, second = Edit(site.fleet.settings), Edit(site.fleet.settings)
+    wanted = definition_from_json({"id": "contested", "where": {"trait": "plan", "is": "gold"}})
+    with pytest.raises(CommandFailed, match="another command changes segments at this moment"):
+        first.publish([("contested", "created", wanted)], "ana")
+    second.publish([("contested", "created", wanted)], "bea")
+    kept = [one for one in read_history(site.fleet.settings) if one.segment_id == "contested"]
+    assert [one.by for one in kept] == ["bea"]
