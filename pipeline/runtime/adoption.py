@@ -132,6 +132,10 @@ class Adoption:
             return True
         return not work.told or self._may_scan()
 
+    def flushes(self) -> bool:
+        """Whether the next step writes to the disk."""
+        return self.work.told and not self._flushed
+
     def _may_scan(self) -> bool:
         return not self.work.done and self._all_taken() and self._pace.allows(PAUSE_FACTOR)
 

@@ -63,6 +63,10 @@ class Changes:
         else:
             await self.definitions.step(now_ms, flush_all, caught_up)
 
+    def flushes(self) -> bool:
+        """Whether the next step writes what is committed to the disk: it reads components from there."""
+        return self.adoption.flushes() if self.adoption.open_steps() else self.definitions.flushes()
+
     def open_steps(self) -> int:
         """How many changes are being worked off."""
         return self.adoption.open_steps() + self.definitions.open_steps()

@@ -133,6 +133,10 @@ class Definitions:
             open_steps = not work.done and self._all_filled()
         return open_steps and self._pace.allows(PAUSE_FACTOR if caught_up else PAUSE_FACTOR_BEHIND)
 
+    def flushes(self) -> bool:
+        """Whether the next step writes to the disk."""
+        return self.work.told >= self.work.offset and not self._flushed
+
     def _all_filled(self) -> bool:
         """Whether every partition has sent its fills of the present change, or of a later one."""
         return all_reached(self.work.filled, self.work.offset, self._partitions)

@@ -232,8 +232,8 @@ class Processor:
     async def _finish(self, works: Works, effects: Effects) -> None:
         """Decide the rest. The batch before is committed when this returns; raises Void if it cannot be."""
         stepping = [task for task in works if task.wants_step()]
-        if stepping:
-            await self._settle()  # A step of theirs may write to the disk.
+        if any(task.changes.flushes() for task in stepping):
+            await self._settle()  # The disk must not get what is not committed.
         timers_max = max(1, TIMERS_BATCH_MAX // len(self.tasks))
         for task, work in list(works.items()):
             await task.finish(work, timers_max, step=task in stepping)
