@@ -65,13 +65,14 @@ def measure_backfill(
     seen = live.seen()
     used = usage(first, last)
     before_ms, during_ms = live.delays(seen, 0.0, started_at), live.delays(seen, started_at, ended_at)
-    handled = (applied - applied_before) / (ended_at - started_at)
+    came = sum(1 for sent_at in sent.values() if started_at <= sent_at < ended_at)
     differences = _differences(ages_ms, [change for change, _ in seen], now_ms, ended_at)
     return make_row(
         "backfill", "elo", n=options.n, workers=1, partitions=options.partitions, rate=options.rate,
         backfill_s=round(ended_at - started_at, 1), preview_s=preview_s,
         sample_s=sample_s,
-        live_share=round(handled / options.rate, 3), before_p99_ms=percentile(before_ms, 0.99),
+        live_share=round((applied - applied_before) / max(1, came), 3),
+        before_p99_ms=percentile(before_ms, 0.99),
         live_p50_ms=percentile(during_ms, 0.50), live_p99_ms=percentile(during_ms, 0.99),
         rss_mb=rss_mb_max(worker.child.pid), other_cores=used.other_cores,
         worker_cores=round(used.cpu_s["worker"] / used.span_s, 2),
