@@ -140,8 +140,9 @@ def _arrivals(rate: int) -> Iterator[Event]:
 def _wait_done(worker: EloWorker, people: int) -> None:
     """Until everybody was evaluated and no partition works on definitions any more."""
     while True:
-        metrics = worker.metrics()
-        if metrics["elo_backfill_components_total"] >= people and not metrics["elo_definitions_pending"]:
+        metrics = worker.metrics()  # Empty while the worker is too busy to answer.
+        done = metrics.get("elo_backfill_components_total", 0) >= people
+        if done and not metrics["elo_definitions_pending"]:
             return
         time.sleep(POLL_S)
 
