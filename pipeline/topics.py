@@ -46,6 +46,7 @@ class Topics:
         self.rejected = prefix + "touchpoints.rejected"
         self.redriven = prefix + "touchpoints.redriven"
         self.definitions = prefix + "segments.definitions"
+        self.segment_history = prefix + "segments.history"
         self.policy = prefix + "identity.policy"
         self.decisions = prefix + "identity.decisions"
         self.privacy_requests = prefix + "privacy.requests"
@@ -84,6 +85,7 @@ class Topics:
             ),
             _spec(self.redriven, partitioned=False, cleanup_policy="compact,delete", retention_ms=3 * month),
             _spec(self.definitions, partitioned=False, cleanup_policy="compact"),
+            _spec(self.segment_history, partitioned=False, cleanup_policy="delete", retention_ms=-1),
             _spec(self.policy, partitioned=False, cleanup_policy="compact"),
             _spec(self.decisions, partitioned=False, cleanup_policy="delete", retention_ms=-1),
             _spec(self.privacy_requests, partitioned=False, cleanup_policy="delete", retention_ms=month),
