@@ -197,7 +197,7 @@ class Delivery:
                 break
             partition.backlog.popleft()
             self._begin(partition, Pending(change, value, offset))
-        wait = bool(partition.backlog) or partition.is_full
+        wait = bool(partition.backlog) or partition.is_full or (partition.paused and partition.is_half_full)
         if wait != partition.paused:
             partition.paused = wait
             self._reading.pause(partition.lane.partition, wait)

@@ -34,3 +34,8 @@ class Partition:
         """Whether nothing more may be taken in now."""
         lane = self.lane
         return not self.restored or len(lane.watermark) >= WINDOW or lane.stored >= WAITING_MAX
+
+    @property
+    def is_half_full(self) -> bool:
+        """Whether reading should go on later: what the client has fetched is thrown away with each pause."""
+        return len(self.lane.watermark) >= WINDOW // 2

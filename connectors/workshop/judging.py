@@ -39,12 +39,9 @@ class Judge:
 
     def judge(self, letter: Letter, fix: Fix | None, now_ms: int) -> Judged:
         """What sending it would give. Without a fix the bytes are those that were rejected."""
-        if letter.topic == self._topics.touches:  # our own format: nothing in it is to be mended
-            return (
-                Judged(letter, letter.value) if fix is None else _refused(letter, "a fix is for touchpoints")
-            )
         if letter.topic not in (*self._topics.touchpoints, self._topics.decisions):
-            return _refused(letter, f"it came from {letter.topic}, which is not ours")
+            # A touch is in the history already: after a restore its event id would count as known.
+            return _refused(letter, f"what came from {letter.topic} cannot be sent again")
         value = letter.value
         if fix is not None:
             document = self.document_of(letter, fix)

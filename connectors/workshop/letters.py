@@ -141,10 +141,8 @@ def _produce(
     producer: Producer, topics: Topics, letter: Letter, value: bytes | None, receipt: dict[str, Any]
 ) -> None:
     headers = [*letter.headers, (HEADER, letter.position.encode())]
-    # A touch lies on the partition of its key; the others may lie anywhere.
-    place = {"partition": letter.partition} if letter.topic == topics.touches else {}
     records = (
-        (letter.topic, value, letter.key, {"headers": headers, **place}),
+        (letter.topic, value, letter.key, {"headers": headers}),
         (topics.redriven, orjson.dumps(receipt), letter.position.encode(), {}),
     )
     for topic, content, key, more in records:

@@ -136,11 +136,26 @@ def test_avro_is_mended_as_json_with_its_objects(judge: Judge) -> None:
     assert orjson.loads(mended.value or b"")["properties"] == {"categoria": "shoes", "x": 1}
 
 
-def test_a_touch_of_ours_goes_as_it_is_and_what_is_not_ours_stays(judge: Judge) -> None:
-    fix = read_fix({"steps": [{"set": "source", "value": "web"}]})
-    assert judge.judge(letter(b"\x01", "elo.touches"), None, NOW_MS).value == b"\x01"
-    assert judge.judge(letter(b"\x01", "elo.touches"), fix, NOW_MS).rejection is not None
-    assert judge.judge(letter(b"{}", "somebody.else"), None, NOW_MS).rejection is not None
+@pytest.mark.parametrize("topic", ["elo.touches", "somebody.else"])
+def test_what_did_not_come_from_an_input_stays(judge: Judge, topic: str) -> None:
+    told = judge.judge(letter(orjson.dumps(GOOD), topic), None, NOW_MS).rejection
+    assert told is not None
+    assert topic in told.detail
+
+
+def test_a_decision_is_judged_as_a_decision(judge: Judge) -> None:
+    wrong = {
+        "decision_id": "d1",
+        "action": "join",
+        "identifiers": GOOD["identifiers"][:1],
+        "by": "ana",
+        "reason": "x",
+    }
+    wrong["identifiers"] = [*wrong["identifiers"], {"type": "user_id", "value": "u1"}]
+    fix = read_fix({"steps": [{"map": "action", "values": {"join": "merge"}}]})
+    raw = orjson.dumps(wrong)
+    assert judge.judge(letter(raw, "identity.decisions"), None, NOW_MS).rejection is not None
+    assert judge.judge(letter(raw, "identity.decisions"), fix, NOW_MS).rejection is None
 
 
 def test_the_id_of_a_group_stays(judge: Judge) -> None:
