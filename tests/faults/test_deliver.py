@@ -80,7 +80,7 @@ def run(deployment: Deployment, receiver: Receiver, directory: Path, count: int,
 def test_a_faulty_destination_gets_every_change_in_order_also_under_kills(
     deployment: Deployment, receiver: Receiver, tmp_path: Path
 ) -> None:
-    run(deployment, receiver, tmp_path, count=1_000, kills=1)
+    run(deployment, receiver, tmp_path, count=500, kills=1)
 
 
 @pytest.mark.soak
