@@ -9,6 +9,7 @@ import typer
 from .. import __version__
 from . import (
     broker,
+    collect,
     demo,
     export,
     identity,
@@ -58,6 +59,7 @@ app.add_typer(broker.app, name="broker")
 app.add_typer(topics.app, name="topics")
 worker.add_to(app)
 produce.add_to(app)
+collect.add_to(app)
 app.add_typer(segments.app, name="segments")
 app.add_typer(identity.app, name="identity")
 tail.add_to(app)

@@ -94,8 +94,13 @@ BUILD: Final = Info("elo_build", "Version of Elo and of the identity policy.", r
 
 def declared_metrics() -> dict[str, tuple[str, tuple[str, ...], str]]:
     """Every metric as it is scraped: name → (kind, labels, help)."""
+    return described(REGISTRY)
+
+
+def described(registry: CollectorRegistry) -> dict[str, tuple[str, tuple[str, ...], str]]:
+    """Every metric of a registry: name → (kind, labels, help)."""
     declared = {}
-    for metric in list(globals().values()):
+    for metric in list(registry._collector_to_names):
         if isinstance(metric, MetricWrapperBase):
             kind, name = metric._type, metric._name
             suffix = {"counter": "_total", "info": "_info"}.get(kind, "")

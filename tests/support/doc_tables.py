@@ -29,10 +29,11 @@ def metrics_table() -> str:
 
     `declared_metrics()` gives {name as exposed: (kind, labels, help)}; a counter's name ends in `_total`.
     """
-    from pipeline.runtime.metrics import declared_metrics
+    from connectors.collect.metrics import REGISTRY
+    from pipeline.runtime.metrics import declared_metrics, described
 
     rows = ["| metric | kind | labels | meaning |", "|---|---|---|---|"]
-    for name, (kind, labels, text) in sorted(declared_metrics().items()):
+    for name, (kind, labels, text) in sorted((declared_metrics() | described(REGISTRY)).items()):
         cells = (f"`{name}`", kind, ", ".join(f"`{label}`" for label in labels), text)
         rows.append("| " + " | ".join(cells).replace("|  |", "| |") + " |")
     return "\n".join(rows) + "\n"

@@ -33,6 +33,7 @@ COMES_WITH: Final = {
 """Import names of packages that are parts of a declared one, by its own documentation."""
 NOT_IMPORTED: Final = (
     "click",  # only pinned: Faust breaks with a newer one
+    "httptools",  # imported by uvicorn
     "tzdata",  # read by the standard library's zoneinfo
     "setuptools",  # imported by deploy/compile_core.py only
     "hatchling", "mypy", "pytest-xdist", "ruff", "types-psutil", "types-pyyaml", "uv",  # run, not imported
