@@ -18,7 +18,7 @@ from pydantic_settings import EnvSettingsSource, NoDecode, SettingsConfigDict
 
 from .core.duration import format_duration, parse_duration_ms
 from .core.errors import ConfigError
-from .settings_collect import CollectSettings
+from .settings_collect import CollectSettings, Names
 from .topics import SOURCES, Topics
 
 if TYPE_CHECKING:
@@ -53,10 +53,6 @@ def _to_ms(value: object) -> object:
     return parse_duration_ms(value)
 
 
-def _to_names(value: object) -> object:
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
 def _to_pairs(value: object) -> object:
     """From the environment: a JSON object, or `name=value` pairs between commas. From YAML: a mapping."""
     if isinstance(value, str):
@@ -82,7 +78,6 @@ def _librdkafka_text(value: object) -> str:
 
 
 Milliseconds = Annotated[int, BeforeValidator(_to_ms)]
-Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_to_names)]
 KafkaSettings = Annotated[dict[str, str], NoDecode, BeforeValidator(_to_pairs)]
 
 
@@ -375,7 +370,7 @@ def _sentence(name: str, error: Mapping[str, Any]) -> str:
             "write host:port" if name == "bootstrap" else "use letters, digits, `.`, `_` and `-`, at most 100"
         )
     wanted = wanted or str(error["msg"]).lower()
-    named = name in ("kafka", "profile_key", "write_keys")
+    named = name in ("kafka", "profile_key", "write_keys", "mailgun_key", "hubspot_secret")
     secret = named or not isinstance(error.get("input"), str | int | float)
     return wanted if secret else f"{wanted}, not {error['input']!r}"
 

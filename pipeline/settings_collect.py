@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode
 
 
@@ -24,6 +24,12 @@ def to_keys(value: object) -> object:
     return {str(key): str(source) for key, source in value.items()}
 
 
+def to_names(value: object) -> object:
+    """From the environment: names between commas. From YAML: a list."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(to_names)]
 WriteKeys = Annotated[dict[str, str], NoDecode, BeforeValidator(to_keys)]
 
 
@@ -40,6 +46,23 @@ class CollectSettings(BaseSettings):
         default_factory=dict,
         description="Write keys of the collector and the source of each, for example `{k3y: web}`; a source "
         "may have several, so that one can be replaced by the next. As `ELO_WRITE_KEYS` `KEY=SOURCE` pairs.",
+    )
+    sendgrid_key: str = Field(
+        "", description="Verification key of SendGrid's event webhook; empty: `/webhooks/sendgrid` is off."
+    )
+    ses_topics: Names = Field(
+        (), description="ARNs of the SNS topics with events of Amazon SES; empty: `/webhooks/ses` is off."
+    )
+    mailgun_key: SecretStr = Field(
+        SecretStr(""), description="Webhook signing key of Mailgun; empty: `/webhooks/mailgun` is off."
+    )
+    hubspot_secret: SecretStr = Field(
+        SecretStr(""), description="Client secret of the HubSpot app; empty: `/webhooks/hubspot` is off."
+    )
+    email_purpose: str = Field(
+        "marketing",
+        min_length=1,
+        description="The consent that an unsubscription or a complaint about an e-mail takes back.",
     )
     event_bytes_max: int = Field(
         32 * 1024,

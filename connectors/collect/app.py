@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import orjson
@@ -22,12 +22,13 @@ from pipeline.wire.avro import encode_touchpoint
 from . import metrics
 from .body import BODY_BYTES_MAX, BadBody, parsed, unpacked
 from .documents import rudder_settings, segment_settings
-from .event import Arrival, Items, Refused
+from .event import Arrival, Item, Refused
 from .outlet import RETRY_AFTER_S, Busy, Outlet
 from .rejected import rejected_record
 from .request import Answer, Request, answer_json, read_body
 from .routes import Route, route_of
 from .spool import Record
+from .webhooks import Webhook
 
 ITEMS_MAX: Final = 10_000
 """Of one batch: four times what Segment takes. More is answered with 413, so that the sender splits it."""
@@ -49,8 +50,9 @@ class Collector:
         keys: Mapping[str, str],
         trait_identifiers: tuple[str, ...],
         event_bytes_max: int,
+        webhooks: Mapping[str, Webhook] | None = None,
     ) -> None:
-        self.outlet, self.keys = outlet, keys
+        self.outlet, self.keys, self.webhooks = outlet, keys, webhooks or {}
         self._topics = {topics.source_of(name): name for name in topics.touchpoints}
         self._rejected_topic = topics.rejected
         self._trait_identifiers, self._event_bytes_max = trait_identifiers, event_bytes_max
@@ -73,7 +75,8 @@ class Collector:
             answer = answer_json({"success": False, "message": "come again later"}, 503)
             answer.headers.append((b"retry-after", b"%d" % RETRY_AFTER_S))
         await request.reply(send, answer)
-        self._count(route.api, answer.status)
+        webhook = request.path.rpartition("/")[2] if request.path in self.webhooks else ""
+        self._count(route.api or webhook, answer.status)
         metrics.SECONDS.observe(time.perf_counter() - begun_s)
 
     async def _answer(self, route: Route, request: Request, receive: Callable[[], Any]) -> Answer:
@@ -81,6 +84,8 @@ class Collector:
             return Answer(204, b"")
         if route.document:
             return self._document(route, request)
+        if request.path in self.webhooks and request.method == "POST":
+            return await self._notice(self.webhooks[request.path], request, receive)
         if not route.api:
             return self._page(request.path)
         if route.read is None:
@@ -128,8 +133,29 @@ class Collector:
             return Answer(200, route.reply or DONE)
         return answer_json({"success": True, "rejected": refused})
 
+    async def _notice(self, webhook: Webhook, request: Request, receive: Callable[[], Any]) -> Answer:
+        """A webhook: verified by its signature, over the body as it came."""
+        body = await self._read(request, receive)
+        try:
+            received_ms = time.time_ns() // 1_000_000
+            items = await webhook.read(request, body, received_ms)
+            arrival = Arrival(webhook.source, received_ms, headers=request.context())
+            is_safe = False
+            try:
+                records, refused, accepted = await self._records(items, arrival)
+                await self.outlet.deliver(records)
+                is_safe = True
+            finally:
+                webhook.settled(request, body, is_safe)
+        finally:
+            self._held_bytes -= len(body)
+        self._counter(request.path.rpartition("/")[2], webhook.source).inc(accepted)
+        for entry in refused:
+            metrics.REJECTED.labels(entry["reason"]).inc()
+        return Answer(200, DONE)
+
     async def _records(
-        self, items: Items, arrival: Arrival
+        self, items: Iterable[Item | Record], arrival: Arrival
     ) -> tuple[list[Record], list[dict[str, Any]], int]:
         """Records for Kafka; what was refused, as the sender is told; and how many were not."""
         topic = self._topics.get(arrival.source, self._topics[FALLBACK_SOURCE])
@@ -140,7 +166,7 @@ class Collector:
                 raise BadBody(413, f"more than {ITEMS_MAX} events, split the batch")
             if index % SLICE_ITEMS == SLICE_ITEMS - 1:
                 await asyncio.sleep(0)
-            record = item if isinstance(item, Refused) else _record(item, topic)
+            record = _record(item, topic) if isinstance(item, dict) else item
             if isinstance(record, Refused):
                 refused.append({"index": index, "reason": record.reason.value, "field": record.field,
                                 "detail": record.detail})  # fmt: skip

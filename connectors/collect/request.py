@@ -59,6 +59,12 @@ class Request:
         """Host and port, as the browser sees them."""
         return self.header(b"x-forwarded-host").partition(",")[0].strip() or self.header(b"host")
 
+    @property
+    def uri(self) -> str:
+        """The whole address, as the sender wrote it."""
+        query = self._scope["query_string"].decode("latin-1")
+        return f"{self.scheme}://{self.host}{self.path}{'?' if query else ''}{query}"
+
     def fields(self) -> dict[str, str]:
         """The query; of several fields of one name the last. Raises BadBody."""
         try:

@@ -20,6 +20,7 @@ from .app import Collector
 from .guard import GuardedProtocol, connections_max
 from .outlet import Outlet
 from .spool import Spool
+from .webhooks import webhooks_of
 
 NAMED: frozenset[str] = frozenset(("user_id", "anonymous_id", "device_id"))
 """Identifiers that have a place of their own in every format; others are looked for among the traits."""
@@ -76,7 +77,9 @@ async def _serve(
 ) -> int:
     outlet = Outlet(settings, spool, settings.spool_mb * 1024 * 1024)
     trait_identifiers = tuple(name for name in policy.rules if name not in NAMED)
-    collector = Collector(outlet, settings.topics(), keys, trait_identifiers, settings.event_bytes_max)
+    topics = settings.topics()
+    webhooks = webhooks_of(settings, policy, topics)
+    collector = Collector(outlet, topics, keys, trait_identifiers, settings.event_bytes_max, webhooks)
 
     def reload() -> None:
         try:
