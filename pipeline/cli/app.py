@@ -9,10 +9,12 @@ import typer
 from .. import __version__
 from . import (
     broker,
+    cdc,
     collect,
     demo,
     export,
     identity,
+    importing,
     produce,
     profile,
     segments,
@@ -60,6 +62,8 @@ app.add_typer(topics.app, name="topics")
 worker.add_to(app)
 produce.add_to(app)
 collect.add_to(app)
+importing.add_to(app)
+cdc.add_to(app)
 app.add_typer(segments.app, name="segments")
 app.add_typer(identity.app, name="identity")
 tail.add_to(app)
