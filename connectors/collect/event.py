@@ -15,9 +15,9 @@ from uuid import uuid4
 import orjson
 
 from pipeline.core.errors import Reason
+from pipeline.core.names import snake_case, type_of
 
 from .instants import corrected_ms, parse_ms
-from .names import snake_case, type_of
 
 EVENT_ID_CHARS_MAX: Final = 200
 CONTEXT_ENTRIES_MAX: Final = 50

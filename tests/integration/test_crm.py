@@ -6,6 +6,7 @@ import csv
 import json
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -130,3 +131,18 @@ def test_the_life_of_a_row_is_in_the_profile_and_its_end_takes_back_what_it_brou
     profile = site.profile("user_id:r1")
     assert (profile["traits"], profile["memberships"]) == ({}, {})
     assert profile["counters"] == {"contact_read": 1, "contact_updated": 1, "contact_deleted": 1}
+
+
+def test_cloudevents_are_touchpoints(site: Site) -> None:
+    now = datetime.now(UTC).isoformat()
+    data = {"identifiers": [{"type": "user_id", "value": "ce1"}], "traits": {"city": "Madrid"}}
+    envelope = {"specversion": "1.0", "source": "/crm", "type": "com.acme.ContactCreated", "time": now}
+    structured = {**envelope, "id": "1", "data": data}
+    headers = [(f"ce_{name}", text.encode()) for name, text in {**envelope, "id": "2"}.items()]
+    for _ in range(2):
+        site.fleet.send_raw("crm", json.dumps(structured).encode())
+        site.fleet.send_raw("crm", json.dumps(data).encode(), headers=headers)
+    assert site.fleet.producer.flush(30) == 0
+    site.fleet.wait_idle()
+    profile = site.profile("user_id:ce1")
+    assert (profile["counters"], list(profile["memberships"])) == ({"contact_created": 2}, ["madrid"])

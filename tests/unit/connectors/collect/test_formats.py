@@ -9,7 +9,7 @@ import pytest
 from connectors.collect import posthog, segment, snowplow
 from connectors.collect.event import Arrival, Refused
 from connectors.collect.instants import corrected_ms, parse_ms
-from connectors.collect.names import snake_case, type_of
+from pipeline.core.names import snake_case, type_of
 from tests.support.collect import ids
 
 NOW: Final = 1_795_396_495_000
