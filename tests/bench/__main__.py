@@ -1,7 +1,7 @@
-"""The benchmarks: `python -m tests.bench [measure|profile|profile-worker]`. Options: docs/benchmarks.md.
+"""The benchmarks: `python -m tests.bench [measure|profile|profile-worker|collect]`; see docs/benchmarks.md.
 
 `measure` starts a broker, runs every system and prints a table; `profile` and `profile-worker` say where the
-CPU of Elo goes.
+CPU of Elo goes; `collect` puts the collector under load.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pipeline.topics import Topics
 
 from . import elo, streams
 from .cluster import Cluster
+from .collector import measure_collector
 from .elo_worker import EloWorker
 from .generator import Record, touchpoints
 from .hotpath import run_hotpath
@@ -197,6 +198,17 @@ def profile_worker(options: Options) -> int:
     return 0
 
 
+def collect(options: Options) -> int:
+    """Measure the collector; 1 when an event is missing."""
+    rows = []
+    with _workplace() as (broker, work):
+        for row in measure_collector(Cluster(broker.bootstrap), work, options.seconds, broker.pid or 0):
+            append_row(row, options.results)
+            rows.append(row)
+    print(f"\n{format_table(rows)}\n\nKept in {options.results}")
+    return 0 if all(row["correct"] for row in rows) else 1
+
+
 @contextlib.contextmanager
 def _workplace() -> Iterator[tuple[EmbeddedBroker, Path]]:
     """A broker and an empty directory below `build/`; both are gone afterwards."""
@@ -209,7 +221,12 @@ def _workplace() -> Iterator[tuple[EmbeddedBroker, Path]]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-COMMANDS: Final = {"measure": measure, "profile": profile, "profile-worker": profile_worker}
+COMMANDS: Final = {
+    "measure": measure,
+    "profile": profile,
+    "profile-worker": profile_worker,
+    "collect": collect,
+}
 
 
 def main(arguments: list[str]) -> int:

@@ -17,6 +17,7 @@ COLUMNS: Final = (
     ("mode", "mode"),
     ("n", "n"),
     ("events_s", "events/s"),
+    ("requests_s", "requests/s"),
     ("cpu_us_event", "CPU us/event"),
     ("p50_ms", "p50 ms"),
     ("p99_ms", "p99 ms"),
