@@ -26,6 +26,8 @@ NODE_PACKAGES: Final = {
     "@rudderstack/rudder-sdk-node": "3.0.13",
     "@jitsu/js": "1.11.0",
     "@snowplow/node-tracker": "4.8.0",
+    "@segment/analytics-next": "1.84.3",
+    "@rudderstack/analytics-js": "3.34.1",
 }
 INSTALL_S: Final = 600
 SEND_S: Final = 120
@@ -76,12 +78,23 @@ def send(sdk: Sdk, host: str, person: str, *, gzip: bool = False, skew_s: int = 
         command = [str(_python()), str(HERE / "send.py"), orders]
     else:
         command = ["node", str(HERE / "send.js"), orders]
-        _node()
+        install_node()
     environment = {**os.environ, "NODE_PATH": str(CACHE / "node" / "node_modules")}
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=SEND_S, env=environment, check=False
     )
     assert done.returncode == 0, f"{sdk.name}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
+
+
+def install_node() -> None:
+    """Install the packages of npm, once."""
+    folder = CACHE / "node"
+    wanted = json.dumps({"private": True, "dependencies": NODE_PACKAGES})
+    if not (folder / "installed").is_file() or (folder / "installed").read_text() != wanted:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "package.json").write_text(wanted)
+        _run("npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", str(folder))
+        (folder / "installed").write_text(wanted)
 
 
 def _python() -> Path:
@@ -93,16 +106,6 @@ def _python() -> Path:
         _run(str(interpreter), "-m", "pip", "install", "--quiet", *PYTHON_PACKAGES)
         (folder / "installed").write_text(wanted)
     return interpreter
-
-
-def _node() -> None:
-    folder = CACHE / "node"
-    wanted = json.dumps({"private": True, "dependencies": NODE_PACKAGES})
-    if not (folder / "installed").is_file() or (folder / "installed").read_text() != wanted:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "package.json").write_text(wanted)
-        _run("npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", str(folder))
-        (folder / "installed").write_text(wanted)
 
 
 def _run(*command: str) -> None:

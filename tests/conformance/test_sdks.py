@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
+from tests.conformance.browser import PAGES, missing_browser, show
 from tests.conformance.relay import relay
-from tests.conformance.sdks import SDKS, Sdk, missing, send
+from tests.conformance.sdks import SDKS, Sdk, install_node, missing, send
 from tests.support.collector import CollectorProcess, make_collector
 from tests.support.fleet import Fleet
 from tests.support.kafka import Kafka
@@ -78,3 +80,22 @@ def test_what_an_sdk_sends_is_in_the_profile_once(
         assert profile["traits"]["city"] == "Madrid"
     assert "office@example.com" not in str(profile)  # the group's
     assert site.fleet.read("touchpoints.rejected") == []
+
+
+@pytest.mark.parametrize("sdk", PAGES)
+def test_what_a_page_sends_from_another_origin_is_in_the_profile(
+    site: Site, collector: CollectorProcess, sdk: str, tmp_path: Path
+) -> None:
+    if why := missing_browser() or missing(Sdk(sdk, "node")):
+        pytest.skip(why)
+    install_node()
+    person = f"browser-{sdk.strip('@').replace('/', '-')}"
+    show(sdk, f"http://127.0.0.1:{collector.port}", person, tmp_path)
+    site.fleet.wait_idle()
+    profile = site.profile(f"user_id:{person}")
+    assert profile["counters"] == {"identified": 1, "order_completed": 1, "page_viewed": 1, "grouped": 1}
+    types = {entry["type"] for entry in profile["identifiers"]}
+    assert types == {"user_id", "email", "anonymous_id"}
+    assert profile["traits"]["city"] == "Madrid"
+    assert list(profile["memberships"]) == ["buyers"]
+    assert "office@example.com" not in str(profile)
