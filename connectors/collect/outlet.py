@@ -27,6 +27,8 @@ LOOK_S: Final = 0.1
 WAITING_BYTES_MAX: Final = 64 * 1024 * 1024  # records not yet acknowledged, in memory
 WAITING_RECORDS_MAX: Final = 100_000
 DRAIN_RECORDS: Final = 1_000
+NEAR_BYTES: Final = 4 * 1024 * 1024
+"""Drained within a second: who comes meanwhile waits for it, or the end would never be reached under load."""
 DRAIN_TIMEOUT_S: Final = 10.0
 DRAIN_PAUSE_S: Final = 0.5  # before the next try while the broker is away
 RETRY_AFTER_S: Final = 1
@@ -234,7 +236,8 @@ class Outlet:
                 records = await asyncio.to_thread(self.spool.read, DRAIN_RECORDS)
                 if records:
                     if await self._send_again(records):
-                        self._holds_writes = len(records) < DRAIN_RECORDS
+                        self._holds_writes = self.spool.unread_bytes < NEAR_BYTES
+                        self._begin_write()
                         continue
                     self.spool.again()
                     self._holds_writes = False

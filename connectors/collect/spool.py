@@ -61,7 +61,7 @@ class Spool:
         self._number = int(self._files[-1].stem) if self._files else 0
         self._writer: BinaryIO | None = None
         self._reader: BinaryIO | None = None
-        self._mark = 0
+        self._mark = self._position = 0  # in the oldest file: before the last step of reading, and after it
         self.unreadable_bytes = 0
         self._sizes = {path: path.stat().st_size for path in self._files}
 
@@ -69,6 +69,11 @@ class Spool:
     def bytes(self) -> int:
         """Bytes on the disk, delivered parts of the oldest file among them."""
         return sum(list(self._sizes.values()))  # another thread may add one
+
+    @property
+    def unread_bytes(self) -> int:
+        """Bytes on the disk that `read` has not given yet."""
+        return self.bytes - self._position
 
     def append(self, records: Iterable[Record]) -> None:
         """Write records and sync them. Raises OSError; nothing of them counts as written then."""
@@ -104,6 +109,7 @@ class Spool:
                     reader.seek(end)
                     break
                 found.append(record)
+            self._position = reader.tell()
             if found or len(self._files) == 1:
                 return found
             self._drop()
@@ -113,6 +119,7 @@ class Spool:
         """What `read` gave last could not be delivered: the next `read` gives it again."""
         if self._reader is not None:
             self._reader.seek(self._mark)
+            self._position = self._mark
 
     def clear(self) -> None:
         """Everything has been delivered: delete all files."""
@@ -157,6 +164,7 @@ class Spool:
         if self._reader is not None:
             self._reader.close()
             self._reader = None
+        self._position = 0
         path = self._files.popleft()
         path.unlink()
         del self._sizes[path]

@@ -53,6 +53,7 @@ def test_what_was_appended_is_read_in_order_over_many_files(start: Start, tmp_pa
         spool.append(records(first, 5))
     assert len(list(tmp_path.glob("*.spool"))) > 5
     assert drained(spool) == records(0, 100)
+    assert spool.unread_bytes == 0
     assert len(list(tmp_path.glob("*.spool"))) == 1  # the others are done with
     spool.append(records(100, 3))
     assert drained(spool) == records(100, 3)
@@ -66,8 +67,11 @@ def test_what_could_not_be_delivered_is_read_again(start: Start, tmp_path: Path)
     spool = start()
     spool.append(records(0, 30))
     spool.append(records(30, 30))
+    whole = spool.unread_bytes
     first = spool.read(4)
+    assert 0 < spool.unread_bytes < whole == spool.bytes
     spool.again()
+    assert spool.unread_bytes == whole
     assert spool.read(4) == first
     assert drained(spool) == records(4, 56)
 
