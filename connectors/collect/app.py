@@ -7,8 +7,9 @@ outlet has them. It must not know any format: that is for the adapters.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import orjson
@@ -95,24 +96,32 @@ class Collector:
         key = request.key()
         if key and key not in self.keys:
             return _unauthorised()
-        body = await self._read(request, receive)
-        try:
+        with self._holding() as hold:
+            body = await read_body(request, receive, BODY_BYTES_MAX, hold)
             plain = unpacked(body)
-            self._held_bytes += len(plain)
-            try:
-                return await self._take(route, request, key, plain, received_ms)
-            finally:
-                self._held_bytes -= len(plain)
-        finally:
-            self._held_bytes -= len(body)
+            if plain is not body:
+                hold(len(plain))
+            return await self._take(route, request, key, plain, received_ms)
 
-    async def _read(self, request: Request, receive: Callable[[], Any]) -> bytes:
-        """The body as it came, counted among what is held. Raises BadBody, Busy."""
-        if self._held_bytes > HELD_BYTES_MAX:
-            raise Busy
-        body = await read_body(request, receive, BODY_BYTES_MAX)
-        self._held_bytes += len(body)
-        return body
+    @contextlib.contextmanager
+    def _holding(self) -> Iterator[Callable[[int], None]]:
+        """A function that counts bytes of this request among all that are held, and raises Busy.
+
+        They are counted as they come: many who each send half a body must not fill the memory.
+        """
+        held = 0
+
+        def hold(size: int) -> None:
+            nonlocal held
+            if self._held_bytes + size > HELD_BYTES_MAX:
+                raise Busy
+            held += size
+            self._held_bytes += size
+
+        try:
+            yield hold
+        finally:
+            self._held_bytes -= held
 
     async def _take(self, route: Route, request: Request, key: str, plain: bytes, received_ms: int) -> Answer:
         assert route.read is not None
@@ -135,8 +144,8 @@ class Collector:
 
     async def _notice(self, webhook: Webhook, request: Request, receive: Callable[[], Any]) -> Answer:
         """A webhook: verified by its signature, over the body as it came."""
-        body = await self._read(request, receive)
-        try:
+        with self._holding() as hold:
+            body = await read_body(request, receive, BODY_BYTES_MAX, hold)
             received_ms = time.time_ns() // 1_000_000
             items = await webhook.read(request, body, received_ms)
             arrival = Arrival(webhook.source, received_ms, headers=request.context())
@@ -147,8 +156,6 @@ class Collector:
                 is_safe = True
             finally:
                 webhook.settled(request, body, is_safe)
-        finally:
-            self._held_bytes -= len(body)
         self._counter(request.path.rpartition("/")[2], webhook.source).inc(accepted)
         for entry in refused:
             metrics.REJECTED.labels(entry["reason"]).inc()

@@ -118,8 +118,13 @@ class Request:
         await send({"type": "http.response.body", "body": answer.body})
 
 
-async def read_body(request: Request, receive: Callable[[], Any], bytes_max: int) -> bytes:
-    """The whole body as it came. Raises BadBody when it is too large, or the sender has gone."""
+async def read_body(
+    request: Request, receive: Callable[[], Any], bytes_max: int, hold: Callable[[int], None]
+) -> bytes:
+    """The whole body as it came. `hold` is told of each piece, and may raise.
+
+    Raises BadBody when it is too large, or the sender has gone.
+    """
     if int(request.headers.get(b"content-length", b"0") or 0) > bytes_max:
         raise BadBody(413, f"more than {bytes_max} bytes, split the batch")
     chunks: list[bytes] = []
@@ -130,6 +135,7 @@ async def read_body(request: Request, receive: Callable[[], Any], bytes_max: int
             raise BadBody(400, "the body breaks off")
         chunks.append(message.get("body", b""))
         size += len(chunks[-1])
+        hold(len(chunks[-1]))
         if size > bytes_max:
             raise BadBody(413, f"more than {bytes_max} bytes, split the batch")
         if not message.get("more_body"):

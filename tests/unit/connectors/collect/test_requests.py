@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import pytest
 
+from connectors.collect import app
 from connectors.collect.body import BODY_BYTES_MAX
 from tests.support.collect import Asked, ids
 
@@ -157,6 +158,16 @@ def test_without_room_the_sender_is_asked_to_come_again() -> None:
     asked.outlet.full = True
     answer = asked.post("/v1/track", TRACK)
     assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+
+
+def test_bodies_that_are_held_at_one_time_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "HELD_BYTES_MAX", 1_000)
+    asked = Asked()
+    large = {**TRACK, "properties": {"text": "x" * 2_000}}
+    assert asked.ask("POST", "/v1/track", large, {"x-write-key": "wk"}, pieces=9).status == 503
+    assert asked.post("/v1/track", large, packed=True).status == 503  # small as it came, and then not
+    for _ in range(20):  # what was held is let go
+        assert asked.post("/v1/track", TRACK).status == 200
 
 
 def test_a_page_of_any_origin_may_send() -> None:
