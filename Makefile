@@ -21,11 +21,11 @@ SOAK_TESTS ?= tests/faults tests/property
 ARGS ?=
 say = @printf '\n==> %s\n' '$(1)'
 
-.PHONY: help install compile demo test test-fast lint format types bench soak docs wheel lock clean
+.PHONY: help install compile demo test test-fast conformance lint format types bench soak docs wheel lock clean
 
 help: ## List the targets
 	@printf 'Elo. Targets:\n\n'
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@printf '\nOptions: DEMO_SECONDS=60 make demo | make test ARGS="-k merge" | SOAK_SECONDS=3600 make soak\n'
 	@printf '         BENCH_N=400000 BENCH_SYSTEMS="elo raw" BENCH_RATE=2000 make bench | PYTHON=python3.12 make install\n'
 
@@ -52,6 +52,9 @@ test: $(STAMP) ## Unit, property, integration and fault tests (under 15 minutes)
 
 test-fast: $(STAMP) ## Unit and property tests only (no broker)
 	@$(PYTEST) -n $(JOBS) --dist worksteal $(CORE_TESTS) $(ARGS)
+
+conformance: $(STAMP) ## Unmodified SDKs of Segment, RudderStack and others against elo collect (installs them)
+	@$(PYTEST) tests/conformance -m conformance $(ARGS)
 
 lint: $(STAMP) ## ruff: rules and format
 	$(call say,ruff check)

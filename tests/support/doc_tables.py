@@ -29,9 +29,10 @@ def metrics_table() -> str:
 
     `declared_metrics()` gives {name as exposed: (kind, labels, help)}; a counter's name ends in `_total`.
     """
-    from pipeline.runtime.metrics import declared_metrics
+    from connectors.collect import metrics as collector
+    from pipeline.runtime.metrics import declared_in, declared_metrics
 
-    return _metrics_table(declared_metrics())
+    return _metrics_table(declared_metrics() | declared_in(vars(collector)))
 
 
 def _metrics_table(declared: Mapping[str, tuple[str, tuple[str, ...], str]]) -> str:
