@@ -129,6 +129,8 @@ def _found(node: Explained) -> str:
         return f"{'granted' if found['granted'] else 'refused'} {found['at']}"
     if "identifiers" in found:
         return ", ".join(found["identifiers"]) or "none"
+    if "computed" in found:
+        return f"found {'nothing' if found['value'] is None else found['value']}, {found['computed']}"
     if "value" in found:
         at = f" since {found['at']}" if found["at"] else ""
         return "missing" if found["value"] is None else f"found {found['value']}{at}"

@@ -26,7 +26,7 @@ from ..core.node import Component
 from ..core.outbox import Cause, Outbox
 from ..core.resolver import EMPTY_OBJECT, Resolver
 from ..core.segments.catalogue import Catalogue
-from ..core.segments.definition import Definition
+from ..core.segments.definition import TRAIT, Definition
 from ..core.segments.parse import definition_from_json
 from ..core.segments.references import users_of
 from ..core.touch import EVENT_HASH, decode_touch
@@ -319,6 +319,9 @@ class Definitions:
         changed = outputs.leave_deleted(component, now_ms)
         changed |= outputs.redefine(component, initial, Cause.BACKFILL, now_ms)
         changed |= outputs.redefine(component, edited, Cause.DEFINITION, now_ms)
+        if any(name.startswith(TRAIT) for name in work.deleted) and not component.redirect:
+            outputs.changed(component, now_ms)  # The profiles are published without the trait.
+            changed = True
         changed |= self._drop_leaves(component)
         if changed:
             self._store.save_component(component)

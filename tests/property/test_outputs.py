@@ -65,7 +65,7 @@ def test_a_person_seen_in_order_is_told_of_exactly_as_the_oracle_says_also_by_a_
 ) -> None:
     """In hours, and over sixty days in which clocks change."""
     rng = random.Random(seed)
-    definitions = [random_definition(rng, number, scale) for number in range(8)]
+    definitions = [random_definition(rng, number, scale, traits=0.2) for number in range(9)]
     touches = one_person(rng, rng.randrange(1, 25), scale)
     step_ms = scale.step_ms
     size = rng.choice([1, 1, 4])

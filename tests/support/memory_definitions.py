@@ -24,12 +24,13 @@ class MemoryControl:
             self.apply(definition)
 
     def apply(self, definition: Mapping[str, Any]) -> None:
-        """Add a segment or edit it."""
+        """Add a segment or a computed trait, or edit it."""
         offset, known = self.view
-        self.view = offset + 1, {**known, definition["id"]: definition_from_json(definition)}
+        read = definition_from_json(definition)
+        self.view = offset + 1, {**known, read.id: read}
 
     def delete(self, segment_id: str) -> None:
-        """Delete a segment."""
+        """Delete one of them."""
         offset, known = self.view
         self.view = offset + 1, {name: one for name, one in known.items() if name != segment_id}
 

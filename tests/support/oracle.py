@@ -62,8 +62,18 @@ class Person:
 
     def memberships(self, definitions: Iterable[JsonDefinition], now_ms: int) -> set[str]:
         """Ids of the segments that the person is inside at `now_ms`."""
-        by_id = {one["id"]: one for one in definitions}
-        return {name for name, one in by_id.items() if self.is_inside(one, now_ms, by_id)}
+        by_id = {segment_oracle.id_of(one): one for one in definitions}
+        segments = {name: one for name, one in by_id.items() if "trait" not in one}
+        return {name for name, one in segments.items() if self.is_inside(one, now_ms, by_id)}
+
+    def computed(self, definitions: Iterable[JsonDefinition], now_ms: int) -> dict[str, Any]:
+        """The computed traits by name at `now_ms`; None where one has no value."""
+        by_id = {segment_oracle.id_of(one): one for one in definitions}
+        person = self._for_segments()
+        return {
+            one["trait"]: segment_oracle.trait_value(one, person, now_ms, by_id)
+            for one in by_id.values() if "trait" in one
+        }  # fmt: skip
 
     def window_edges(
         self, definition: JsonDefinition, others: segment_oracle.Definitions, from_ms: int
@@ -339,7 +349,8 @@ def told_in_order(
     The first touch names all identifiers of the person, so that nothing merges later.
     """
     told: list[Change] = []
-    by_id = {one["id"]: one for one in definitions}
+    by_id = {segment_oracle.id_of(one): one for one in definitions}
+    definitions = [one for one in definitions if "trait" not in one]
     sequences: dict[str, int] = {}
     clock_ms = arrivals[0][0]
     for number in range(1, len(arrivals) + 1):

@@ -6,6 +6,7 @@ Takes the JSON form of a definition and everything that is known of one person. 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -36,7 +37,14 @@ class Person:
 
 
 Definitions = Mapping[str, Mapping[str, Any]]
-"""Id → JSON form, of all definitions in force."""
+"""Id → JSON form, of all definitions in force, `trait:NAME` of computed traits among them."""
+KEPT = 200
+"""Newest events that computed traits look at."""
+
+
+def id_of(definition: Mapping[str, Any]) -> str:
+    """The id of a definition, of a computed trait too."""
+    return f"trait:{definition['trait']}" if "trait" in definition else str(definition["id"])
 
 
 def is_inside(
@@ -57,7 +65,15 @@ def window_edges(
     Calendar days of EDGE_DAYS are looked at.
     """
     found: set[int] = set()
+    if "trait" in definition:
+        return trait_edges(definition, person, others, from_ms)
     for one in _conditions(definition["where"], others):
+        name = f"trait:{one['trait']}" if "trait" in one else ""
+        if name in others and not _leads_back(name, others):
+            found |= set(trait_edges(others[name], person, others, from_ms))
+            if "on" in one or "within_last" in one or "within_next" in one or "anniversary" in one:
+                found |= set(_date_edges(one, others[name], person, others, from_ms))
+            continue
         length = one.get("within") or one.get("not_since", {}).get("for")
         if length is not None:
             found |= {event["occurred_at"] + _duration_ms(length) for event in person.history.values()}
@@ -66,6 +82,116 @@ def window_edges(
         elif "within_next" in one or "within_last" in one:
             found |= set(_span(one, person) or ())
     return sorted(edge for edge in found if edge >= from_ms)
+
+
+def trait_edges(
+    definition: Mapping[str, Any], person: Person, others: Definitions, from_ms: int
+) -> list[int]:
+    """The same for the value of a computed trait."""
+    if "score" in definition:
+        edges = [
+            window_edges({"where": rule["when"]}, person, others, from_ms) for rule in definition["score"]
+        ]
+        return sorted({edge for some in edges for edge in some})
+    instants = [event["occurred_at"] for event in _made_of(definition, person)]
+    lengths = [_duration_ms(definition["within"])] if "within" in definition else []
+    if definition["compute"] == "recency":
+        unit = _duration_ms(definition.get("unit", "1d"))
+        lengths = [times * unit for times in range(1, EDGE_DAYS * UNITS["d"] // unit + 1)]
+        instants = instants and [max(instants)]
+    return sorted({at + length for at in instants for length in lengths if at + length >= from_ms})
+
+
+def _date_edges(
+    condition: Mapping[str, Any], trait: Mapping[str, Any], person: Person, others: Definitions, from_ms: int
+) -> list[int]:
+    """When a date that is a computed trait may turn a page: at any midnight, or beside any of its values."""
+    if "on" in condition or "anniversary" in condition:
+        return _midnights(condition.get("timezone", "UTC"), from_ms // UNITS["d"])
+    found = []
+    for now_ms in [from_ms, *trait_edges(trait, person, others, from_ms)]:
+        value = trait_value(trait, person, now_ms, others)
+        found += _span(condition, Person([], {condition["trait"]: value}, {}, [])) or ()
+    return found
+
+
+def _made_of(definition: Mapping[str, Any], person: Person) -> list[Event]:
+    """The events that a computed trait is made of, those that are kept, oldest first."""
+    events = definition["event"] if isinstance(definition["event"], list) else [definition["event"]]
+    of = definition.get("of")
+    aggregate = definition["compute"] in ("sum", "avg", "min", "max")
+    found = [
+        event for event in person.history.values()
+        if event["type"] in events and _passes_where(definition, event)
+        and (of is None or _usable(event["properties"].get(of), aggregate))
+    ]  # fmt: skip
+    found.sort(key=lambda event: (event["occurred_at"], _standing(event, of, aggregate)))
+    ever = "within" not in definition and (aggregate or definition["compute"] in ("count", "first"))
+    return found if ever else found[-KEPT:]
+
+
+def _usable(value: Any, aggregate: bool) -> bool:
+    if aggregate:
+        return _is_number(value) and abs(value) <= 10**12
+    return isinstance(value, bool | int | float) or (isinstance(value, str) and len(value) <= 100)
+
+
+def _json(value: Any) -> str:
+    value = int(value) if isinstance(value, float) and value == int(value) else value
+    return json.dumps(value, ensure_ascii=False).replace(" ", "\\u0020")
+
+
+def _standing(event: Event, of: str | None, aggregate: bool) -> str:
+    """What decides between events of one instant: the value, then the event id."""
+    event_id, value = event["event_id"].rpartition(" ")[2], event["properties"].get(of)
+    if of is None:
+        return event_id
+    return f"{_exact(value) * 10**6 if aggregate else _json(value)} {event_id}"
+
+
+def trait_value(definition: Mapping[str, Any], person: Person, now_ms: int, others: Definitions) -> Any:
+    """The value of a computed trait at `now_ms`; None if there is none."""
+    if "score" in definition:
+        held = [rule for rule in definition["score"] if _holds(rule["when"], person, now_ms, others)]
+        return sum(rule["points"] for rule in held)
+    made_of, kind, of = _made_of(definition, person), definition["compute"], definition.get("of")
+    if kind == "recency":
+        unit = _duration_ms(definition.get("unit", "1d"))
+        ages = [now_ms - event["occurred_at"] for event in made_of]
+        return min(max(min(ages), 0) // unit, 400 * UNITS["d"] // unit) if ages else None
+    if "within" in definition:
+        length = _duration_ms(definition["within"])
+        made_of = [event for event in made_of if now_ms < event["occurred_at"] + length]
+    values = [event["properties"].get(of) if of else event["occurred_at"] for event in made_of]
+    if kind == "count":
+        return len(made_of)
+    if kind == "unique":
+        return len({_json(value) for value in values})
+    if kind == "sessions":
+        instants, gap = sorted(values), _duration_ms(definition["gap"])
+        return sum(1 for at, instant in enumerate(instants) if at == 0 or instant - instants[at - 1] > gap)
+    if kind == "sum" or not values:
+        return _shown(sum((_exact(value) for value in values), Fraction(0))) if kind == "sum" else None
+    if kind in ("first", "last"):
+        return _plain(values[0 if kind == "first" else -1])
+    if kind == "most_frequent":
+        texts = [_json(value) for value in values]
+        last = {text: event["occurred_at"] for text, event in zip(texts, made_of, strict=True)}
+        return json.loads(max(last, key=lambda text: (texts.count(text), last[text], text)))
+    numbers = [_exact(value) for value in values]
+    return _shown({"min": min(numbers), "max": max(numbers), "avg": sum(numbers) / len(numbers)}[kind])
+
+
+def _exact(value: Any) -> Fraction:
+    return round(Fraction(repr(value)), 6)
+
+
+def _shown(number: Fraction) -> Any:
+    return _plain(float(round(number, 6)))
+
+
+def _plain(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value == int(value) else value
 
 
 @cache
@@ -91,18 +217,21 @@ def _conditions(condition: Mapping[str, Any], others: Definitions) -> list[Mappi
 
 
 def _leads_back(name: str, others: Definitions, above: tuple[str, ...] = ()) -> bool:
-    """Whether a segment is unknown, or a way through the segments inside it never ends."""
+    """Whether a segment is unknown, or a way through what is inside it never ends."""
     if name not in others or name in above:
         return True
+    whole = others[name]
+    wheres = [rule["when"] for rule in whole.get("score", [])] if "trait" in whole else [whole["where"]]
     return any(
         _leads_back(one, others, (*above, name))
-        for one in _references(others[name]["where"]) if one in others
+        for where in wheres for one in _references(where) if one in others
     )  # fmt: skip
 
 
 def _references(condition: Mapping[str, Any]) -> list[str]:
     inner = [one for head in ("all", "any", "none") for one in condition.get(head, [])]
     found = [condition["segment"]] if "segment" in condition else []
+    found += [f"trait:{condition['trait']}"] if "trait" in condition else []
     return found + [name for one in inner for name in _references(one)]
 
 
@@ -121,6 +250,10 @@ def _holds(condition: Mapping[str, Any], person: Person, now_ms: int, others: De
     if "has" in condition:
         return condition["has"] in person.identifier_types
     if "trait" in condition:
+        name = f"trait:{condition['trait']}"
+        if name in others and not _leads_back(name, others):
+            value = trait_value(others[name], person, now_ms, others)
+            person = Person([], {condition["trait"]: value}, {}, [])
         tests = {key: operand for key, operand in condition.items() if key != "trait"}
         if not {"on", "anniversary", "within_next", "within_last"}.isdisjoint(tests):
             return _dated(condition, person, now_ms)
@@ -186,6 +319,10 @@ def _counts(condition: Mapping[str, Any], event: Event, now_ms: int) -> bool:
         return False
     if "within" in condition and not now_ms < event["occurred_at"] + _duration_ms(condition["within"]):
         return False
+    return _passes_where(condition, event)
+
+
+def _passes_where(condition: Mapping[str, Any], event: Event) -> bool:
     return all(
         _passes(event["properties"].get(name), tests if isinstance(tests, dict) else {"is": tests})
         for name, tests in condition.get("where", {}).items()

@@ -14,22 +14,26 @@ from typing import Any, Final, TypeVar
 from ..errors import InvariantViolation
 from ..facet import NEVER, Facet
 from .asked import Asked, asked_by
-from .compile import compile_condition
+from .compile import compile_condition, timeline_of
 from .definition import (
+    TRAIT,
     Atom,
+    Computed,
     Condition,
     ConsentGiven,
     Definition,
     Operator,
     PropertyTests,
+    Score,
     TraitDate,
     TraitTests,
     atoms,
 )
-from .leaf import VALUE, Leaf, event_ids, millionths
+from .leaf import VALUE, Leaf, event_ids, millionths, scalar_text
 from .operators import compile_where
 from .references import References
 from .signed import Evaluate
+from .values import Timeline
 
 DECIDING_EVENTS_MAX: Final = 20
 FEW: int = 16
@@ -152,7 +156,7 @@ class LeafFinder:
         by_text: dict[str, dict[str, list[Leaf]]] = {}
         for leaf in leaves:
             named = _text_asked_for(leaf.where)
-            if not leaf.where and leaf.number_in is None:
+            if not leaf.where and leaf.number_in is None and leaf.text_in is None:
                 plain.append(leaf)
             elif named is None:
                 tried.append(leaf)
@@ -184,7 +188,8 @@ class Catalogue:
     known: `by_counter[type]` (those that count the type without `where` and window) and `asking(key)`.
     `by_trait`, `by_consent` (a segment's own purpose among them): as the name says. `leaves_by_event` and
     `finders`: the types that need leaf state.
-    `capacities`: leaf key → capacity, for folding.
+    `capacities`: leaf key → capacity, for folding. `traits`: name → computed trait. The definition of one is
+    among the segments as one that nobody is in: what it asks of events, and when it changes, is found there.
     """
 
     __slots__ = (
@@ -199,6 +204,7 @@ class Catalogue:
         "leaves",
         "leaves_by_event",
         "segments",
+        "traits",
     )
 
     def __init__(self, definitions: Iterable[Definition]) -> None:
@@ -209,7 +215,13 @@ class Catalogue:
                 raise InvariantViolation("two definitions have one id", segment=definition.id)
             named[definition.id] = definition
         references = References(named)
-        compiled = {name: CompiledSegment(one, references.expand(one.where)) for name, one in named.items()}
+        wheres = {name: references.expand(one.where) for name, one in named.items()}
+        compiled = {name: CompiledSegment(one, wheres[name]) for name, one in named.items()}
+        self.traits: dict[str, Timeline] = {
+            name[len(TRAIT) :]: timeline_of(where)
+            for name, where in wheres.items()
+            if isinstance(where, Computed | Score)
+        }
         self.segments: Mapping[str, CompiledSegment] = MappingProxyType(compiled)
         self.leaves: Mapping[str, Leaf] = MappingProxyType(_leaves(compiled.values()))
         self.capacities: dict[str, int] = {key: leaf.capacity for key, leaf in self.leaves.items()}
@@ -228,6 +240,12 @@ class Catalogue:
         )
         self.by_consent = self._index(_purposes)
         self._inside_with: dict[frozenset[str], tuple[CompiledSegment, ...]] = {}
+
+    def computed(self, fold: Facet, identifier_types: Collection[str], now_ms: int) -> dict[str, Any]:
+        """The values of the computed traits of a profile at `now_ms` > 0; None: there is none."""
+        return {
+            name: next(timeline(fold, identifier_types, now_ms))[0] for name, timeline in self.traits.items()
+        }
 
     def asking(self, key: str) -> tuple[CompiledSegment, ...]:
         """Segments that ask about a leaf. The key of a valued one may have a number behind it."""
@@ -313,8 +331,8 @@ def _leaves(segments: Iterable[CompiledSegment]) -> dict[str, Leaf]:
                 continue
             key = one.key()
             known = leaves.get(key)
-            same = (one.event, one.where, one.number_in)
-            if known is not None and (known.event, known.where, known.number_in) != same:
+            same = (one.event, one.where, one.number_in, one.text_in)
+            if known is not None and (known.event, known.where, known.number_in, known.text_in) != same:
                 raise InvariantViolation("two leaves have one key", leaf=key)
             leaves[key] = Leaf(
                 key=key,
@@ -324,13 +342,17 @@ def _leaves(segments: Iterable[CompiledSegment]) -> dict[str, Leaf]:
                 capacity=max(one.needed, 1 if known is None else known.capacity),
                 keep_ms=max(one.within_ms or 0, 0 if known is None else known.keep_ms),
                 number_in=one.number_in,
+                text_in=one.text_in,
             )
     return {key: leaves[key] for key in sorted(leaves)}
 
 
 def _matches(asked: Asked) -> Callable[[Mapping[str, Any]], bool]:
-    """Whether an event belongs to the leaf; to a valued one only with a number."""
+    """Whether an event belongs to the leaf; one that keeps numbers or texts wants one."""
     where, name = compile_where(asked.where), asked.number_in
+    if asked.text_in:
+        text_in = asked.text_in
+        return lambda properties: where(properties) and scalar_text(properties.get(text_in)) is not None
     if name is None:
         return where
     return lambda properties: where(properties) and millionths(properties.get(name)) is not None

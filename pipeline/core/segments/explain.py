@@ -13,12 +13,15 @@ from typing import Any, Final, TypeAlias, assert_never
 from ..facet import NEVER, Facet
 from ..instant import format_instant
 from . import asked
-from .asked import as_count
-from .compile import compile_condition
+from .asked import as_count, asked_by
+from .compile import compile_condition, timeline_of
 from .definition import (
+    TRAIT,
     Aggregate,
     All,
     AnyOf,
+    Computed,
+    ComputedTests,
     Condition,
     ConsentGiven,
     Definition,
@@ -30,6 +33,7 @@ from .definition import (
     InSegment,
     NoneOf,
     NotSince,
+    Score,
     TraitDate,
     TraitTests,
 )
@@ -47,7 +51,7 @@ class Explained:
     """One condition and what it found. `changes_ms`: when its truth changes by itself; NEVER if it cannot.
 
     `events`: (event time ms, event id) of those that decide it, newest first. `conditions`: those of a group,
-    or of the segment that a reference names, its consent first.
+    or of the segment that a reference names, its consent first, or those of a score.
     """
 
     condition: Condition
@@ -164,8 +168,35 @@ class _Explainer:
         if isinstance(condition, InSegment):
             inner = tuple(map(self.explain, self.inside(condition)))
             return Explained(condition, holds, changes_ms, {"known": bool(inner)}, conditions=inner)
+        if isinstance(condition, TraitTests | TraitDate):
+            value = self.references.value_of(condition.trait)
+            if value is not None:
+                found, events, inner = self.computed(condition.trait, value)
+                return Explained(condition, holds, changes_ms, found, events, inner)
+        if isinstance(condition, Computed | Score | ComputedTests):
+            raise TypeError("what a computed trait is made of is no condition of a segment")
         found, events = self.found(condition)
         return Explained(condition, holds, changes_ms, found, events)
+
+    def computed(
+        self, trait: str, value: Computed | Score
+    ) -> tuple[dict[str, Any], Events, tuple[Explained, ...]]:
+        """The value of a computed trait, the newest events behind it, and the conditions of a score."""
+        number, _ = next(timeline_of(value)(self.fold, self.types, self.now_ms))
+        found = {"value": number, "computed": describe(value)}
+        if isinstance(value, Score):
+            written = self.definitions[TRAIT + trait].where
+            rules = written.rules if isinstance(written, Score) else ()
+            points = [points for points, _ in rules]
+            return found | {"points": points}, (), tuple(self.explain(when) for _, when in rules)
+        pairs: set[tuple[int, str]] = set()
+        for one in asked_by(value):
+            state = self.fold.leaves.get(one.key())
+            if state is not None and one.needed:
+                oldest_ms = -NEVER if one.within_ms is None else self.now_ms - one.within_ms
+                kept = _kept(one.key(), state)[-one.needed :]
+                pairs.update(pair for pair in kept if pair[0] > oldest_ms)
+        return found, _newest(sorted(pairs)), ()
 
     def inside(self, reference: InSegment) -> tuple[Condition, ...]:
         """The conditions of a segment inside, its consent first; nothing of one that nobody can be in."""
@@ -306,7 +337,7 @@ def _first_time_found(condition: FirstTime, fold: Facet) -> tuple[dict[str, Any]
 def _flips(node: Explained) -> list[Explained]:
     """A smallest set of plain conditions whose truth must change for that of `node` to change."""
     group = node.condition
-    if not node.conditions:
+    if not node.conditions or isinstance(group, TraitTests | TraitDate):  # The points of a score add up.
         return [node]
     # An `all` breaks with one member and needs every false one; `any` and `none` are the other way round.
     if isinstance(group, All | InSegment):

@@ -7,10 +7,14 @@ from typing import assert_never
 
 from ..duration import format_duration
 from . import asked
+from .asked import asked_by
 from .definition import (
     All,
     AnyOf,
     Comparison,
+    Computation,
+    Computed,
+    ComputedTests,
     Condition,
     ConsentGiven,
     Day,
@@ -24,6 +28,7 @@ from .definition import (
     NoneOf,
     NotSince,
     PropertyTests,
+    Score,
     Step,
     Test,
     TraitDate,
@@ -63,6 +68,16 @@ def describe(condition: Condition) -> str:
         return f"consent {condition.purpose}"
     if isinstance(condition, HasIdentifier):
         return f"has {condition.identifier_type}"
+    if isinstance(condition, Computed):
+        of = "" if condition.property is None else f" of {condition.property}"
+        where = f" ({_where(condition.where)})" if condition.where else ""
+        return (
+            f"{condition.computation}{of}: {', '.join(condition.events)}{where}{_window(condition.within_ms)}"
+        )
+    if isinstance(condition, Score):
+        return f"score of {len(condition.rules)} rules"
+    if isinstance(condition, ComputedTests):
+        return describe(condition.condition)
     assert_never(condition)
 
 
@@ -99,3 +114,6 @@ def approximations(definition: Definition) -> Iterator[str]:
             yield f"{describe(one)}: of the newest {asked.KEPT_MAX} such events of a person"
         elif isinstance(one, EventSequence):
             yield f"{describe(one)}: each step looks at the newest {asked.KEPT_MAX} such events of a person"
+        elif isinstance(one, Computed) and any(found.needed == asked.KEPT_MAX for found in asked_by(one)):
+            capped = " and is at most that" if one.computation is Computation.COUNT else ""
+            yield f"{describe(one)}: looks at the newest {asked.KEPT_MAX} such events of a person{capped}"
