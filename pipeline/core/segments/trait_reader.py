@@ -24,9 +24,22 @@ UNIT_MS: Final = UNITS_MS["d"]
 COMPUTATIONS: Final = tuple(str(one) for one in Computation)
 TRAIT_KEYS: Final = ("trait", "name", "compute", "event", "of", "where", "within", "gap", "unit", "score")
 RULE_KEYS: Final = ("points", "when")
+TRAIT_EXAMPLES: Final[Mapping[Computation, str]] = MappingProxyType({
+    Computation.COUNT: "{trait: orders_30d, compute: count, event: order_completed, within: 30d}",
+    Computation.SUM: "{trait: lifetime_value, compute: sum, of: total, event: order_completed}",
+    Computation.AVG: "{trait: order_value, compute: avg, of: total, event: order_completed}",
+    Computation.MIN: "{trait: least_price, compute: min, of: price, event: product_viewed, within: 30d}",
+    Computation.MAX: "{trait: largest_order, compute: max, of: total, event: order_completed}",
+    Computation.FIRST: "{trait: first_campaign, compute: first, of: campaign, event: page_viewed}",
+    Computation.LAST: "{trait: last_order_at, compute: last, event: order_completed}",
+    Computation.MOST_FREQUENT: "{trait: favourite, compute: most_frequent, of: brand, event: product_viewed}",
+    Computation.UNIQUE: "{trait: brands_7d, compute: unique, of: brand, event: product_viewed, within: 7d}",
+    Computation.RECENCY: "{trait: days_since_order, compute: recency, event: order_completed, unit: 1d}",
+    Computation.SESSIONS: "{trait: visits_30d, compute: sessions, event: page_viewed, gap: 30m, within: 30d}",
+})  # fmt: skip
+SCORE_EXAMPLE: Final = "{trait: interest, score: [{points: 10, when: {trait: visits_30d, gte: 3}}]}"
 _WITH_PROPERTY: Final = (*NUMERIC, Computation.MOST_FREQUENT, Computation.UNIQUE)
 _MAYBE_PROPERTY: Final = (Computation.FIRST, Computation.LAST)
-_EXAMPLE: Final = "{trait: orders_30d, compute: count, event: order_completed, within: 30d}"
 _RULE_EXAMPLE: Final = "score: [{points: 10, when: {trait: city, is: Madrid}}]"
 _SYNONYMS: Final[Mapping[str, str]] = MappingProxyType({
     "average": "avg", "mean": "avg", "minimum": "min", "maximum": "max", "total": "sum", "number": "count",
@@ -35,6 +48,20 @@ _SYNONYMS: Final[Mapping[str, str]] = MappingProxyType({
     "latest": "last", "newest": "last", "distinct": "unique", "unique_count": "unique",
     "days_since": "recency", "session": "sessions",
 })  # fmt: skip
+
+
+def required_of(kind: Computation) -> tuple[str, ...]:
+    """The keys that a computation must have."""
+    of = ("of",) if kind in _WITH_PROPERTY else ()
+    return ("event", *of, *(("gap",) if kind is Computation.SESSIONS else ()))
+
+
+def keys_of(kind: Computation) -> tuple[str, ...]:
+    """The keys that a computation may have, `compute` first."""
+    of = ("of",) if kind in (*_WITH_PROPERTY, *_MAYBE_PROPERTY) else ()
+    length = (LENGTHS[kind],) if kind in LENGTHS else ()
+    window = () if kind is Computation.RECENCY else ("within",)
+    return ("compute", "event", *of, "where", *window, *length)
 
 
 def read_computed(
@@ -49,7 +76,9 @@ def read_computed(
             raise DefinitionError(
                 entries["score"].key_place, "compute and score stand in one trait", "remove one"
             )
-        node.refuse(f"the trait {name} has no compute", f"write for example {_EXAMPLE}")
+        node.refuse(
+            f"the trait {name} has no compute", f"write for example {TRAIT_EXAMPLES[Computation.COUNT]}"
+        )
     title = entries["name"].text("name", "Orders in 30 days") if "name" in entries else name
     where = _score(entries, read_condition) if "score" in entries else _computed(entries)
     return Definition(id=TRAIT + name, name=title, purpose=None, where=where)
