@@ -79,8 +79,8 @@ def _lines(profile: Profile, answer: WhySegment, told: dict[str, Any] | None) ->
     if (told is not None and told["inside"]) != answer.inside:
         yield "  not told yet: the workers are behind, or are filling a new definition, see `elo wait`"
     if answer.purpose is not None:
-        yield from _tree(answer.purpose, 1)
-    yield from _tree(answer.where, 1)
+        yield from tree(answer.purpose, 1)
+    yield from tree(answer.where, 1)
     changes = format_instant(answer.changes_ms)
     yield f"  by itself it changes {'at ' + changes if changes else 'never'}"
     yield f"  to be {'outside' if answer.inside else 'inside'} it takes"
@@ -88,7 +88,8 @@ def _lines(profile: Profile, answer: WhySegment, told: dict[str, Any] | None) ->
         yield f"    {sentence}"
 
 
-def _tree(node: Explained, depth: int) -> Iterator[str]:
+def tree(node: Explained, depth: int) -> Iterator[str]:
+    """A condition and those inside, one a line, with what each found."""
     from ..core.instant import format_instant
     from ..core.segments.words import describe
 
@@ -105,7 +106,7 @@ def _tree(node: Explained, depth: int) -> Iterator[str]:
     if len(node.events) > EVENTS_SHOWN_MAX:
         yield f"{indent}      and {len(node.events) - EVENTS_SHOWN_MAX} more"
     for inner in node.conditions:
-        yield from _tree(inner, depth + 1)
+        yield from tree(inner, depth + 1)
 
 
 def _found(node: Explained) -> str:

@@ -38,6 +38,8 @@ from .store import DEFINITION_KEY, MEMBERS_KEY, Store, history_key, touch_offset
 from .turns import all_reached, next_roots
 
 WORK_KEY: Final = DEFINITION_KEY + b"\x00work"  # ids are kebab-case, so no segment is called so
+VERSION_MARK: Final = b"\x00"
+"""Between id and version: every version that was taken is kept, to explain what was told by it."""
 FILL_STEP: Final = 2_000  # touches read again per batch: about 40 ms
 SCAN_STEP: Final = 500  # components evaluated per batch: about 30 ms
 
@@ -63,6 +65,11 @@ class Work(msgspec.Struct):
     taken: int = 0
     told: int = 0
     filled: dict[str, int] = {}
+
+
+def version_key(segment_id: str, version: int) -> bytes:
+    """State key of one version of a definition."""
+    return b"%b%b%b%d" % (DEFINITION_KEY, segment_id.encode(), VERSION_MARK, version)
 
 
 State = tuple[Work, dict[str, Definition]]
@@ -97,7 +104,7 @@ class Definitions:
         for key, value in store.scan(DEFINITION_KEY):
             if key == WORK_KEY:
                 self.work = msgspec.json.decode(value, type=Work)
-            elif key != MEMBERS_KEY:
+            elif key != MEMBERS_KEY and VERSION_MARK not in key[len(DEFINITION_KEY) :]:
                 definition = definition_from_json(orjson.loads(value))
                 self.applied[definition.id] = definition
         self._use()
@@ -168,7 +175,9 @@ class Definitions:
             if last is not None and definition.version <= last.version:
                 definition = definition.with_version(last.version + 1)
             self.applied[name] = definition
-            self._store.put(DEFINITION_KEY + name.encode(), orjson.dumps(definition.to_json()))
+            document = orjson.dumps(definition.to_json())
+            self._store.put(DEFINITION_KEY + name.encode(), document)
+            self._store.put(version_key(name, definition.version), document)
         for name in deleted:
             del self.applied[name]
             self._store.put(DEFINITION_KEY + name.encode(), None)

@@ -24,7 +24,7 @@ from tests.support.segment_cases import DAYS, HOURS, Scale, random_definition
 from tests.support.segment_oracle import id_of
 from tests.support.told_oracle import by_membership, told_of
 
-SEEDS: Final = int(os.environ.get("ELO_TEST_SEEDS", "6"))
+SEEDS: Final = int(os.environ.get("ELO_TEST_SEEDS", "4"))
 HISTORIES: Final = 200
 DEFINITIONS: Final = 300
 LIMITS: Final[dict[str, Any]] = {

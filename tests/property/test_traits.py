@@ -22,7 +22,7 @@ from tests.support.memory import Chaos, Cluster
 from tests.support.segment_cases import DAYS, HOUR_MS, HOURS, START_MS, Scale, fold, random_trait
 from tests.support.segment_oracle import Person, id_of, trait_edges, trait_value
 
-SEEDS: Final = int(os.environ.get("ELO_TEST_SEEDS", "60"))
+SEEDS: Final = int(os.environ.get("ELO_TEST_SEEDS", "20"))
 
 
 def random_traits_of(rng: random.Random, count: int, scale: Scale = HOURS) -> list[dict[str, Any]]:
