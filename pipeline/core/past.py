@@ -234,7 +234,10 @@ class PastChange:
         if causing is None:
             return by_then
         number, offset = causing.partition, causing.offset
-        behind: Callable[[Arrival], bool] = lambda one: one.partition == number and one.offset > offset  # noqa: E731
+
+        def behind(one: Arrival) -> bool:
+            return one.partition == number and one.offset > offset
+
         return [lambda one: one.at_ms <= decided_ms and not behind(one), *by_then]
 
 

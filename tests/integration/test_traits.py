@@ -69,6 +69,24 @@ def computed(site: Site) -> dict[str, Any]:
     return dict(ana["traits"])
 
 
+def check_explained(elo: Elo, changes: list[dict[str, Any]], view: dict[str, Any]) -> None:
+    """An entry by an event, an exit by time, an entry by an edit: each by its own version."""
+    explained = [elo("why", "--change", one["change_id"], "--json").document for one in changes]
+    assert [one["agrees"] for one in explained] == [True] * 3
+    assert [one["segment_version"] for one in explained] == [1, 1, 2]
+    assert [one["where"]["condition"]["gte"] for one in explained] == [15, 15, 10]
+    assert [one["where"]["found"]["value"] for one in explained] == [15, 10, 10]
+    assert explained[0]["where"]["conditions"][1]["events"] == [
+        {"event_id": view["event_id"], "at": format_instant(view["occurred_at"])}
+    ]
+    assert explained[1]["evaluated_at"] == format_instant(changes[1]["occurred_at"])
+    assert {one["complete"] for one in explained} == {True}
+    said = elo("why", "--change", changes[1]["change_id"]).out
+    assert f" exited interested version 1 at {format_instant(changes[1]['occurred_at'])}" in said
+    assert "no  trait interest gte 15: found 10, score of 2 rules" in said
+    assert elo("why", "--change", "nothing").code == 1
+
+
 def test_traits_are_filled_kept_by_time_used_explained_and_withdrawn(
     site: Site, elo: Elo, tmp_path: Path
 ) -> None:
@@ -106,22 +124,7 @@ def test_traits_are_filled_kept_by_time_used_explained_and_withdrawn(
     elo("segments", "apply", file)
     site.fleet.wait_idle()
     (_, _, edited) = site.await_changes("interested", 3)
-    explained = [
-        elo("why", "--change", one["change_id"], "--json").document for one in (entered, exited, edited)
-    ]
-    assert [one["agrees"] for one in explained] == [True] * 3
-    assert [one["segment_version"] for one in explained] == [1, 1, 2]
-    assert [one["where"]["condition"]["gte"] for one in explained] == [15, 15, 10]
-    assert [one["where"]["found"]["value"] for one in explained] == [15, 10, 10]
-    assert explained[0]["where"]["conditions"][1]["events"] == [
-        {"event_id": view["event_id"], "at": format_instant(view["occurred_at"])}
-    ]
-    assert explained[1]["evaluated_at"] == format_instant(due_ms)
-    assert {one["complete"] for one in explained} == {True}
-    said = elo("why", "--change", exited["change_id"]).out
-    assert f" exited interested version 1 at {format_instant(due_ms)}" in said
-    assert "no  trait interest gte 15: found 10, score of 2 rules" in said
-    assert elo("why", "--change", "nothing").code == 1
+    check_explained(elo, [entered, exited, edited], view)
 
     refused = elo("segments", "delete", "trait:spent")
     assert (refused.code, "uses what you delete" in refused.err) == (1, True)
