@@ -31,7 +31,8 @@ def why_segment(settings: Settings, subject: str, segment_id: str, *, json_outpu
     if profile is None:
         fail(f"{identifier} belongs to nobody: it was only seen beside others, see `elo why {identifier}`")
     now_ms = time.time_ns() // 1_000_000
-    answer = explain_segment(definition, profile.fold, profile.identifiers, now_ms, definitions)
+    facets = {one: facet for one in profile.identifiers if (facet := found.component.look(one)) is not None}
+    answer = explain_segment(definition, profile.fold, profile.identifiers, now_ms, definitions, facets)
     told = _told(profile, segment_id)
     if json_output:
         since = None if told is None else {**told, "since": format_instant(told["since"])}
@@ -103,6 +104,8 @@ def tree(node: Explained, depth: int) -> Iterator[str]:
     )
     for at_ms, event_id in node.events[:EVENTS_SHOWN_MAX]:
         yield f"{indent}      {event_id} {format_instant(at_ms)}"
+    if node.events and node.identifiers:
+        yield f"{indent}      by {', '.join(node.identifiers)}"
     if len(node.events) > EVENTS_SHOWN_MAX:
         yield f"{indent}      and {len(node.events) - EVENTS_SHOWN_MAX} more"
     for inner in node.conditions:

@@ -382,8 +382,9 @@ class Outputs:
         ))  # fmt: skip
 
     def _addresses(self, component: Component, profile: Profile, purpose: str | None) -> list[str]:
-        """The identifiers that may be addressed for a purpose: those that did not refuse it."""
-        if purpose is None:
+        """Those that may be addressed for a purpose: all while it is granted, else who did not refuse."""
+        answer = None if purpose is None else profile.fold.consent.get(purpose)
+        if purpose is None or (answer is not None and answer[0]):
             return profile.identifiers
         allowed = []
         for identifier in profile.identifiers:

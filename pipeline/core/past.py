@@ -279,10 +279,20 @@ def judge_again(
             judged = JudgedAgain(None, [], heirs[0] if heirs else "", then.complete)
         else:
             own, at_ms = list(profile.identifiers), change.instant_ms()
-            why = explain_segment(definitions[change.segment_id], profile.fold, own, at_ms, definitions)
+            why = explain_segment(
+                definitions[change.segment_id], profile.fold, own, at_ms, definitions, _facets(then, own)
+            )
             judged = JudgedAgain(why, own, "", then.complete)
         inside = judged.why is not None and judged.why.inside
         if inside == change.entered:
             return judged
         found.append(judged)
     return found[0]
+
+
+def _facets(then: Then, identifiers: Iterable[str]) -> dict[str, Facet]:
+    wanted = set(identifiers)
+    return {
+        one: facet for component in then.components for one, facet in component.facets.items()
+        if facet is not None and one in wanted
+    }  # fmt: skip

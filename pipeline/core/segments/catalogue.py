@@ -39,6 +39,7 @@ DECIDING_EVENTS_MAX: Final = 20
 FEW: int = 16
 """So many segments are evaluated in the time in which those that concern a profile are looked up. Not Final:
 compiled code would not see that a test has made it small."""
+STEPS_MAX: Final = 100  # instants that are looked at for the next change: 2 ms
 TYPE_SETS_MAX: Final = 1_000  # sets of identifier types for which it is kept who is inside with nothing else
 EMPTY: Final = Facet()
 """A profile of which nothing is known. Never changed."""
@@ -94,8 +95,9 @@ class CompiledSegment:
     def evaluate(self, fold: Facet, identifier_types: Collection[str], now_ms: int) -> tuple[bool, int]:
         """Whether a profile is inside at `now_ms` > 0, and the next instant at which that changes by itself.
 
-        The instant is exact and greater than `now_ms`; NEVER if only an input can change the answer. An event
-        at t counts while now < t + window, also before t: events may be up to five minutes ahead.
+        The instant is exact and greater than `now_ms`, or, where that takes more than STEPS_MAX instants to
+        see, one at which to look again; NEVER if only an input can change the answer. An event at t counts
+        while now < t + window, also before t: events may be up to five minutes ahead.
         """
         if self._purpose is not None:
             word = fold.consent.get(self._purpose)
@@ -131,14 +133,19 @@ class CompiledSegment:
         return tuple(event_id for _, event_id in newest)
 
     def _change_after(self, fold: Facet, identifier_types: Collection[str], signed: int) -> int:
-        """Follow the instants at which a leaf changes until one changes the answer; two per leaf at most."""
+        """Follow the instants at which a condition changes until one changes the answer.
+
+        A birthday that comes every year may never change it: after STEPS_MAX it is time to look again.
+        """
         inside = signed > 0
-        while abs(signed) != NEVER:
+        for _ in range(STEPS_MAX):
             due_ms = abs(signed)
+            if due_ms == NEVER:
+                return NEVER
             signed = self._evaluate(fold, identifier_types, due_ms)
             if (signed > 0) != inside:
                 return due_ms
-        return NEVER
+        return abs(signed)
 
 
 class LeafFinder:

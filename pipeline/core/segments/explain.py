@@ -14,6 +14,7 @@ from ..facet import NEVER, Facet
 from ..instant import format_instant
 from . import asked
 from .asked import as_count, asked_by
+from .behind import identifiers_behind
 from .compile import compile_condition, timeline_of
 from .definition import (
     TRAIT,
@@ -44,13 +45,16 @@ from .words import describe
 
 Events: TypeAlias = tuple[tuple[int, str], ...]
 EVENTS_MAX: Final = 20  # events shown of one condition, newest first
+STEPS_MAX: Final = 1_000  # instants that are looked at for the next change; a birthday comes every year
+NO_FACETS: Final[Mapping[str, Facet]] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Explained:
     """One condition and what it found. `changes_ms`: when its truth changes by itself; NEVER if it cannot.
 
-    `events`: (event time ms, event id) of those that decide it, newest first. `conditions`: those of a group,
+    `events`: (event time ms, event id) of those that decide it, newest first; `identifiers`: who is
+    behind it. `conditions`: those of a group,
     or of the segment that a reference names, its consent first, or those of a score.
     """
 
@@ -60,6 +64,7 @@ class Explained:
     found: Mapping[str, Any]
     events: Events = ()
     conditions: tuple[Explained, ...] = ()
+    identifiers: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """A group with its `conditions`, others with `found` and `events`, a reference with all."""
@@ -73,7 +78,7 @@ class Explained:
         if group:
             return body | {"conditions": [one.to_json() for one in self.conditions]}
         events = [{"event_id": event_id, "at": format_instant(at_ms)} for at_ms, event_id in self.events]
-        body |= {"found": dict(self.found), "events": events}
+        body |= {"found": dict(self.found), "events": events, "identifiers": list(self.identifiers)}
         if self.conditions:
             body["conditions"] = [one.to_json() for one in self.conditions]
         return body
@@ -118,12 +123,14 @@ def explain_segment(
     identifiers: Collection[str],
     now_ms: int,
     definitions: Mapping[str, Definition],
+    facets: Mapping[str, Facet] = NO_FACETS,
 ) -> WhySegment:
     """Explain a definition over the fold of a profile with these identifiers at `now_ms` > 0.
 
-    `definitions`: all that are in force, for those that it refers to.
+    `definitions`: all that are in force, for those that it refers to. `facets`: those of the profile by
+    identifier, to say which of them is behind a condition.
     """
-    explainer = _Explainer(fold, identifiers, now_ms, definitions)
+    explainer = _Explainer(fold, identifiers, now_ms, definitions, facets)
     where = explainer.explain(definition.where)
     purpose = None if definition.purpose is None else explainer.explain(ConsentGiven(definition.purpose))
     granted = purpose is None or purpose.holds
@@ -153,10 +160,11 @@ class _Explainer:
         identifiers: Collection[str],
         now_ms: int,
         definitions: Mapping[str, Definition],
+        facets: Mapping[str, Facet],
     ) -> None:
         self.fold, self.identifiers, self.now_ms = fold, identifiers, now_ms
         self.types = {identifier[: identifier.index(":")] for identifier in identifiers}
-        self.definitions = definitions
+        self.definitions, self.facets = definitions, facets
         self.references = References(definitions)
 
     def explain(self, condition: Condition) -> Explained:
@@ -172,11 +180,13 @@ class _Explainer:
             value = self.references.value_of(condition.trait)
             if value is not None:
                 found, events, inner = self.computed(condition.trait, value)
-                return Explained(condition, holds, changes_ms, found, events, inner)
+                behind = identifiers_behind(condition, value, events, self.fold, self.facets)
+                return Explained(condition, holds, changes_ms, found, events, inner, behind)
         if isinstance(condition, Computed | Score | ComputedTests):
             raise TypeError("what a computed trait is made of is no condition of a segment")
         found, events = self.found(condition)
-        return Explained(condition, holds, changes_ms, found, events)
+        behind = identifiers_behind(condition, None, events, self.fold, self.facets)
+        return Explained(condition, holds, changes_ms, found, events, (), behind)
 
     def computed(
         self, trait: str, value: Computed | Score
@@ -244,8 +254,10 @@ def _truth(evaluate: Evaluate, fold: Facet, types: Collection[str], now_ms: int)
     """Whether a condition holds, and the first instant at which that is no longer so without any input."""
     signed = evaluate(fold, types, now_ms)
     holds = signed > 0
-    while abs(signed) != NEVER:
+    for _ in range(STEPS_MAX):
         due_ms = abs(signed)
+        if due_ms == NEVER:
+            break
         signed = evaluate(fold, types, due_ms)
         if (signed > 0) != holds:
             return holds, due_ms

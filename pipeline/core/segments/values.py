@@ -27,9 +27,7 @@ Timeline: TypeAlias = Callable[[Facet, Collection[str], int], Iterator[tuple[Any
 
 The last one stays until NEVER. None stands for no value.
 """
-SPANS_MAX: Final = (
-    1_000  # values that are looked at for the next change of a condition; then it is tried again
-)
+SPANS_MAX: Final = 200  # values that are looked at for the next change of a condition; then it is tried again
 Kept: TypeAlias = tuple[Sequence[int], Sequence[str]]
 """Instants, ascending, and what stands for each event."""
 _NOTHING: Final[LeafState] = [0, [], []]

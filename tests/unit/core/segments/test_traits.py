@@ -213,7 +213,12 @@ def test_why_shows_a_score_with_its_rules_and_what_would_change_it() -> None:
     (component,) = cluster.partitions[0].components()
     fold = cluster.partitions[0].outputs.profiles(component)[0].fold
     why = explain_segment(
-        definitions["churn-risk-high"], fold, ["email:ana@example.com"], START_MS + 46 * DAY_MS, definitions
+        definitions["churn-risk-high"],
+        fold,
+        ["email:ana@example.com"],
+        START_MS + 46 * DAY_MS,
+        definitions,
+        {"email:ana@example.com": fold},
     )
     assert why.inside
     risk, value = why.where.conditions
@@ -221,6 +226,8 @@ def test_why_shows_a_score_with_its_rules_and_what_would_change_it() -> None:
     assert [one.holds for one in risk.conditions] == [True, False, True, False, False]
     assert [dict(one.found)["value"] for one in risk.conditions[:3]] == [46, 46, 0]
     assert dict(value.found)["value"] == 180
+    assert risk.conditions[0].identifiers == value.identifiers == ("email:ana@example.com",)
+    assert risk.conditions[3].identifiers == ()
     assert why.to_json()["would_change"] == ["consent marketing: would have to end"]
     assert risk.conditions[0].events == ((START_MS, "e1"),)
     assert (
