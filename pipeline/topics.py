@@ -45,6 +45,7 @@ class Topics:
         self.touchpoints: tuple[str, ...] = tuple(f"{prefix}touchpoints.{source}" for source in SOURCES)
         self.rejected = prefix + "touchpoints.rejected"
         self.definitions = prefix + "segments.definitions"
+        self.segment_history = prefix + "segments.history"
         self.policy = prefix + "identity.policy"
         self.decisions = prefix + "identity.decisions"
         self.privacy_requests = prefix + "privacy.requests"
@@ -80,6 +81,7 @@ class Topics:
                 max_message_bytes=REJECTED_BYTES_MAX,
             ),
             _spec(self.definitions, partitioned=False, cleanup_policy="compact"),
+            _spec(self.segment_history, partitioned=False, cleanup_policy="delete", retention_ms=-1),
             _spec(self.policy, partitioned=False, cleanup_policy="compact"),
             _spec(self.decisions, partitioned=False, cleanup_policy="delete", retention_ms=-1),
             _spec(self.privacy_requests, partitioned=False, cleanup_policy="delete", retention_ms=month),

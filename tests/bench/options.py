@@ -9,6 +9,8 @@ from typing import Final
 
 SYSTEMS: Final = ("raw", "elo", "kafka-streams")
 KINDS: Final = ("throughput", "restore", "latency")
+MORE_KINDS: Final = ("timers", "backfill")
+"""Measured when they are asked for: they take minutes."""
 BUILD: Final = Path("build")
 
 
@@ -48,8 +50,8 @@ def read_options(environment: Mapping[str, str]) -> Options:
             raise SystemExit(f"{name}: write a whole number of at least 1, not {text!r}")
         return int(text)
 
-    def choice(name: str, known: tuple[str, ...]) -> tuple[str, ...]:
-        asked = environment.get(name, "").split() or list(known)
+    def choice(name: str, known: tuple[str, ...], usual: tuple[str, ...]) -> tuple[str, ...]:
+        asked = environment.get(name, "").split() or list(usual)
         for item in asked:
             if item not in known:
                 raise SystemExit(f"{name}: {item!r} is not known, write some of: {' '.join(known)}")
@@ -58,8 +60,8 @@ def read_options(environment: Mapping[str, str]) -> Options:
     default = Options()
     return Options(
         n=number("BENCH_N", default.n),
-        systems=choice("BENCH_SYSTEMS", SYSTEMS),
-        kinds=choice("BENCH_KINDS", KINDS),
+        systems=choice("BENCH_SYSTEMS", SYSTEMS, SYSTEMS),
+        kinds=choice("BENCH_KINDS", (*KINDS, *MORE_KINDS), KINDS),
         rate=number("BENCH_RATE", default.rate),
         seconds=number("BENCH_SECONDS", default.seconds),
         warm_up_s=number("BENCH_WARM_UP", default.warm_up_s),

@@ -23,6 +23,8 @@ from .vocabulary import Day as Day
 from .vocabulary import Operator as Operator
 
 HASH_CHARS: Final = 64  # SHA-256 in hexadecimal
+ASSIGNED: Final = ("version", "paused", "silent")
+"""Keys of a definition on `segments.definitions` that the commands write, and no file."""
 Scalar: TypeAlias = str | int | float | bool
 Operand: TypeAlias = Scalar | tuple[Scalar, ...]
 
@@ -291,6 +293,9 @@ class Definition:
 
     `purpose` None: no consent is needed. A trait's `id` is `trait:NAME`, its `where` what it is made of: as a
     condition that never holds, and may change when the value does.
+
+    `paused`: what consumers were told stands still. `silent`: nobody is told of the first population but by
+    `segments.current`. Both are said to the commands, of segments only, and are no part of the rules.
     """
 
     id: str
@@ -298,6 +303,8 @@ class Definition:
     purpose: str | None
     where: Condition
     version: int = 1
+    paused: bool = False
+    silent: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The form on `segments.definitions`. `parse.definition_from_json` is its inverse."""
@@ -307,6 +314,10 @@ class Definition:
             return {"trait": self.id[len(TRAIT) :], **written, **self.where.to_json()}
         if self.purpose is not None:
             written["purpose"] = self.purpose
+        if self.paused:
+            written["paused"] = True
+        if self.silent:
+            written["silent"] = True
         return written | {"where": self.where.to_json()}
 
     @property
@@ -319,9 +330,8 @@ class Definition:
         return replace(self, version=version)
 
     def content_hash(self) -> str:
-        """Hexadecimal hash of everything except the version: equal means that applying it changes nothing."""
-        written = self.to_json()
-        del written["version"]
+        """Hexadecimal hash of all that a file says: equal means that applying it changes nothing."""
+        written = {name: value for name, value in self.to_json().items() if name not in ASSIGNED}
         return hashlib.sha256(canonical_bytes(written)).hexdigest()
 
     def rule_hash(self) -> str:

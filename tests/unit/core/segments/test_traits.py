@@ -14,10 +14,10 @@ from pipeline.core.segments.catalogue import Catalogue
 from pipeline.core.segments.definition import Computation, Computed, atoms
 from pipeline.core.segments.document import DefinitionError
 from pipeline.core.segments.explain import explain_segment
+from pipeline.core.segments.notes import notes_of
 from pipeline.core.segments.parse import definition_from_json, parse_definitions
 from pipeline.core.segments.references import check_references, users_of
 from pipeline.core.segments.trait_reader import SCORE_EXAMPLE, TRAIT_EXAMPLES
-from pipeline.core.segments.words import approximations
 from pipeline.core.touch import Touch
 from tests.support.histories import policy_of
 from tests.support.laws import changes_of, check_outputs, profiles_of
@@ -136,7 +136,10 @@ def test_an_unknown_segment_in_a_score_is_refused_and_users_of_a_trait_are_known
 
 
 def test_apply_says_where_only_the_newest_events_count() -> None:
-    noted = {kind: list(approximations(parse_definitions(text)[0])) for kind, text in TRAIT_EXAMPLES.items()}
+    noted = {}
+    for kind, text in TRAIT_EXAMPLES.items():
+        catalogue = Catalogue(parse_definitions(text))
+        noted[kind] = [note for one in catalogue.segments.values() for note in notes_of(one, {}, 30 * DAY_MS)]
     assert {kind for kind, notes in noted.items() if not notes} == {
         "sum",
         "avg",
