@@ -191,6 +191,8 @@ class Adoption:
         self._looked = NOT_LOOKED
         self._stored = self._store.get(WORK_KEY) is not None
         self._use()
+        if self._resolver.adopter is not None:
+            self._resolver.adopter.judged.clear()
 
     def _use(self) -> None:
         """Judge by the policy in force, and by the one before until its components have had their turn."""
@@ -238,7 +240,7 @@ class Adoption:
         store, resolver = self._store, self._resolver
         roots = next_roots(store, work.cursor, STEP)
         for root in roots:
-            component = store.component(root)
+            component = store.component(root, in_passing=True)
             if component is not None and not component.redirect:
                 resolver.adopt_next(component, now_ms)
         if len(roots) < STEP:

@@ -183,14 +183,18 @@ class Definitions:
         if not self.work.done or offset == self.work.offset:
             return before
         old = self._resolver.outputs.catalogue
-        changed = {name: one for name, one in wanted.items() if self._differs(one)}
+        moved = {name for name, one in wanted.items() if not self._is_applied(one)}
         deleted = [name for name in self.applied if name not in wanted]
-        again = users_of({*changed, *deleted}, wanted)  # What is inside another segment moves its members.
+        again = users_of({*moved, *deleted}, wanted)  # What is inside another segment moves its members.
+        turned = {name for name in wanted.keys() - moved if wanted[name].paused != self.applied[name].paused}
+        resumed = {name for name in turned if not wanted[name].paused}  # Nobody moves when one is paused.
+        evaluated = {*moved, *again, *resumed}
+        changed = {name: wanted[name] for name in sorted({*moved, *turned})}
         fresh = wanted.keys() & {*self.work.unborn, *(name for name in changed if name not in self.applied)}
         unborn = sorted(name for name in fresh if wanted[name].paused)
         kept = {"told": self.work.told, "filled": self.work.filled, "unborn": unborn}
-        work = Work(offset=offset, changed=sorted({*changed, *again}), deleted=deleted,
-                    done=not (changed or deleted), **kept)  # fmt: skip
+        work = Work(offset=offset, changed=sorted(evaluated), deleted=deleted,
+                    done=not (evaluated or deleted), **kept)  # fmt: skip
         work.initial = sorted(fresh.difference(unborn))
         work.silent = [name for name in work.initial if wanted[name].silent]
         self.applied = dict(self.applied)  # The one before may come back, see `rollback`.
@@ -242,11 +246,10 @@ class Definitions:
         self._used = self.applied, pending
         self._resolver.outputs.use(Catalogue(self.applied.values()), pending)
 
-    def _differs(self, definition: Definition) -> bool:
+    def _is_applied(self, definition: Definition) -> bool:
+        """Whether this is what is applied, apart from a pause."""
         before = self.applied.get(definition.id)
-        if before is None or before.paused != definition.paused:
-            return True
-        return before.content_hash() != definition.content_hash()
+        return before is not None and before.content_hash() == definition.content_hash()
 
     def _save(self, work: Work) -> None:
         self.work = work

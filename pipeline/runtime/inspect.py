@@ -132,16 +132,19 @@ def state_dump(settings: Settings) -> Iterator[dict[str, Any]]:
 
 
 def state_hash(settings: Settings) -> str:
-    """An order-independent hash of all profiles, memberships and evidence, decisions among it.
+    """An order-independent hash of all profiles, memberships and evidence, decisions among it."""
+    return hash_of(read_components(settings), outputs_for(settings, policy_in_force(settings).policy))
+
+
+def hash_of(components: Iterable[Component], outputs: Outputs) -> str:
+    """The hash of live components, all their pages loaded. `outputs`: compute their profiles.
 
     Sequences, aliases and the times at which memberships began depend on the order in which touches arrived,
     and are left out; who is inside is not.
     """
     total = 0
     decisions: set[int] = set()
-    policy = policy_in_force(settings).policy
-    outputs = outputs_for(settings, policy)
-    for component in read_components(settings):
+    for component in components:
         outputs.outbox = Outbox()
         for profile in outputs.profiles(component):
             assert profile.entry is not None

@@ -6,6 +6,7 @@ more than the increment. Series of a partition that was given up are removed.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
@@ -108,8 +109,13 @@ BUILD: Final = Info("elo_build", "Version of Elo and of the identity policy.", r
 
 def declared_metrics() -> dict[str, tuple[str, tuple[str, ...], str]]:
     """Every metric as it is scraped: name → (kind, labels, help)."""
+    return declared_in(globals())
+
+
+def declared_in(module: Mapping[str, object]) -> dict[str, tuple[str, tuple[str, ...], str]]:
+    """The metrics among the names of a module."""
     declared = {}
-    for metric in list(globals().values()):
+    for metric in list(module.values()):
         if isinstance(metric, MetricWrapperBase):
             kind, name = metric._type, metric._name
             suffix = {"counter": "_total", "info": "_info"}.get(kind, "")

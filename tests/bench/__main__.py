@@ -1,7 +1,7 @@
-"""The benchmarks: `python -m tests.bench [measure|profile|profile-worker]`. Options: docs/benchmarks.md.
+"""The benchmarks: `python -m tests.bench [measure|bounds|profile|profile-worker]`; see docs/benchmarks.md.
 
 `measure` starts a broker, runs every system and prints a table; `profile` and `profile-worker` say where the
-CPU of Elo goes.
+CPU of Elo goes; `bounds` measures ordinary people beside what many share.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from pipeline.broker import KAFKA_VERSION, EmbeddedBroker
 from pipeline.broker.progress import OnStream
 from pipeline.topics import Topics
 
-from . import elo, streams
+from . import elo, policy, streams
 from .backfill import measure_backfill
+from .bounds import run_bounds
 from .cluster import Cluster
 from .elo_worker import EloWorker
 from .generator import Record, touchpoints
@@ -53,6 +54,8 @@ class Benchmarks:
                 self.run_preloaded(Topics(f"load{repeat}."))
             if "latency" in self.options.kinds:
                 self.run_paced(repeat)
+            if "policy" in self.options.kinds:
+                self.run_policy(Topics(f"policy{repeat}."))
             if "timers" in self.options.kinds:
                 self.run_timers(repeat)
             if "backfill" in self.options.kinds:
@@ -158,6 +161,26 @@ class Benchmarks:
                 )
             self.cluster.delete_topics(topics.prefix)
 
+    def run_policy(self, topics: Topics) -> None:
+        """What it costs to publish a policy."""
+        options = self.options
+        _say(f"{policy.CHANGES} changes of policy over {options.n:,} touchpoints")
+        self.cluster.create(topics, options.partitions)
+        count = policy.touchpoints_for(options)
+        events = list(touchpoints(count, options.seed, end_ms=int(time.time() * 1000)))
+        oracle = Oracle()
+        for event in events:
+            oracle.add(event.record)
+        worker = EloWorker(self.cluster, topics, self.work)
+        try:
+            self.keep(
+                policy.PolicyRun(self.cluster, worker, options, self.broker_pid).measure(events, oracle)
+            )
+        finally:
+            worker.stop()
+            worker.wipe()
+        self.cluster.delete_topics(topics.prefix)
+
 
 class Sample:
     """Hands touchpoints to the oracle and keeps some of those that it accepted, evenly over the load."""
@@ -211,6 +234,18 @@ def profile(options: Options) -> int:
     return 0
 
 
+def bounds(options: Options) -> int:
+    """Measure what shared identifiers and endless components cost the others, in this process."""
+    BUILD.mkdir(exist_ok=True)
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=BUILD) as work:
+        for row in run_bounds(Path(work), time.time_ns() // 1_000_000):
+            append_row(row, options.results)
+            rows.append(row)
+    print(f"{format_table(rows)}\n\nKept in {options.results}")
+    return 0 if all(row["correct"] for row in rows) else 1
+
+
 def profile_worker(options: Options) -> int:
     """Run the throughput job of Elo once more under the sampler and print where the CPU went."""
     report = BUILD.resolve() / "bench-profile.txt"
@@ -241,7 +276,12 @@ def _workplace() -> Iterator[tuple[EmbeddedBroker, Path]]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-COMMANDS: Final = {"measure": measure, "profile": profile, "profile-worker": profile_worker}
+COMMANDS: Final = {
+    "measure": measure,
+    "profile": profile,
+    "profile-worker": profile_worker,
+    "bounds": bounds,
+}
 
 
 def main(arguments: list[str]) -> int:

@@ -72,7 +72,7 @@ class PacedLoad:
 
         `stopping`: set by another thread when it is to end early.
         """
-        producer = cluster.producer(linger_ms=1)
+        producer = cluster.producer(linger_ms=1, queue_buffering_max_messages=1_000_000)
         sent: dict[str, float] = {}
         started = time.time()
         for index, (topic, key, value, event_id) in enumerate(self._ready):
