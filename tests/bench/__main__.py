@@ -22,6 +22,7 @@ from pipeline.broker.progress import OnStream
 from pipeline.topics import Topics
 
 from . import elo, policy, streams
+from .backfill import measure_backfill
 from .bounds import run_bounds
 from .cluster import Cluster
 from .elo_worker import EloWorker
@@ -34,6 +35,7 @@ from .oracle import Oracle
 from .raw import measure_raw
 from .report import Row, append_row, format_table
 from .streams_oracle import StreamsOracle
+from .timers import measure_timers, modes
 
 
 class Benchmarks:
@@ -54,7 +56,37 @@ class Benchmarks:
                 self.run_paced(repeat)
             if "policy" in self.options.kinds:
                 self.run_policy(Topics(f"policy{repeat}."))
+            if "timers" in self.options.kinds:
+                self.run_timers(repeat)
+            if "backfill" in self.options.kinds:
+                self.run_backfill(repeat)
         return self.rows
+
+    def run_timers(self, repeat: int) -> None:
+        """Exits by time, steadily and in a wave."""
+        for mode in modes(self.options):
+            _say(f"timers of elo, {mode.name}: {mode.people:,} exits in {mode.span_s:g} s")
+            with self.deployment(f"{mode.name}{repeat}.") as (topics, worker):
+                self.keep(measure_timers(self.cluster, worker, topics, self.options, mode, self.broker_pid))
+
+    def run_backfill(self, repeat: int) -> None:
+        """A new segment over everybody, beside live touchpoints."""
+        _say(f"back-fill of elo over {self.options.n:,} profiles")
+        with self.deployment(f"fill{repeat}.") as (topics, worker):
+            self.keep(measure_backfill(self.cluster, worker, topics, self.options, self.broker_pid))
+
+    @contextlib.contextmanager
+    def deployment(self, prefix: str) -> Iterator[tuple[Topics, EloWorker]]:
+        """Topics of their own and a worker, both gone afterwards."""
+        topics = Topics(prefix)
+        self.cluster.create(topics, self.options.partitions)
+        worker = EloWorker(self.cluster, topics, self.work)
+        try:
+            yield topics, worker
+        finally:
+            worker.stop()
+            worker.wipe()
+            self.cluster.delete_topics(prefix)
 
     def keep(self, row: Row) -> None:
         """Append the row to the results."""

@@ -9,7 +9,9 @@ from typing import Final
 
 SYSTEMS: Final = ("raw", "elo", "kafka-streams")
 USUAL_KINDS: Final = ("throughput", "restore", "latency")
-KINDS: Final = (*USUAL_KINDS, "policy")
+MORE_KINDS: Final = ("policy", "timers", "backfill")
+"""Measured when they are asked for: they take minutes."""
+KINDS: Final = (*USUAL_KINDS, *MORE_KINDS)
 BUILD: Final = Path("build")
 
 
