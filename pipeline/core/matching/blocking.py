@@ -7,6 +7,7 @@ any more, so the work for each record is bounded whatever the number of records.
 from __future__ import annotations
 
 from array import array
+from itertools import chain
 from typing import Final
 from zlib import adler32, crc32
 
@@ -15,6 +16,31 @@ from .record import Record
 from .text import sound
 
 BLOCK_MAX: Final = 60
+
+
+def open_blocks(keys: list[array[int]]) -> dict[int, list[int]]:
+    """The blocks of two to `BLOCK_MAX` records, by key; members are positions in `keys`, in order.
+
+    Most keys are met once and are left out by sorting: a dictionary of all takes three times the memory.
+    """
+    blocks: dict[int, list[int]] = {}
+    held = 0
+    last = -1
+    for key in sorted(chain.from_iterable(keys)):
+        if key != last:
+            last, held = key, 1
+            continue
+        held += 1
+        if held == 2:
+            blocks[key] = []
+        elif held == BLOCK_MAX + 1:
+            del blocks[key]
+    for position, own in enumerate(keys):
+        for key in own:
+            block = blocks.get(key)
+            if block is not None:
+                block.append(position)
+    return blocks
 
 
 def keys_of(record: Record) -> array[int]:

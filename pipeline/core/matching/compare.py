@@ -58,6 +58,8 @@ from .levels import (
 from .record import Address, Name, Record
 from .text import compare_words, digits_of, is_slip
 
+REMEMBERED_MAX: Final = 400_000
+"""Pairs of values whose findings are kept, 100 MB; then all are forgotten."""
 STREET_LIKENESS_MIN: Final = 80.0
 FREE_TEXT_LIKENESS_MIN: Final = 85.0
 EMAIL_LIKENESS_MIN: Final = 86.0
@@ -78,6 +80,8 @@ class Comparer:
 
     def compare(self, a: Record, b: Record) -> tuple[int, ...]:
         """The findings of two records, for the fields that both have. Symmetric."""
+        if len(self._names) + len(self._addresses) + len(self._dates) + len(self._texts) > REMEMBERED_MAX:
+            self._forget()
         found: list[int] = []
         if a.name is not None and b.name is not None:
             found.extend(self._name(a.name, b.name))
@@ -110,6 +114,10 @@ class Comparer:
         if a.type and b.type:
             found.append(TYPE if a.type == b.type else finding(TYPE, OTHER, 0))
         return tuple(found)
+
+    def _forget(self) -> None:
+        for remembered in (self._names, self._addresses, self._dates, self._texts):
+            remembered.clear()
 
     def _rarer(self, table: str, a: str, b: str) -> int:
         counts = self._counts

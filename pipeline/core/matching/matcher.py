@@ -6,13 +6,12 @@ which they came does not matter. It must not know where records come from.
 
 from __future__ import annotations
 
-from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Final
 from zlib import crc32
 
-from .blocking import BLOCK_MAX, keys_of
+from .blocking import keys_of, open_blocks
 from .cluster import Clustering
 from .compare import Comparer, terms_of
 from .explain import Waterfall, waterfall
@@ -37,14 +36,10 @@ class Matcher:
         """`records`: ids must differ."""
         self.records = sorted(records, key=lambda record: record.record_id)
         counts: Counter[str] = Counter()
-        self._keys: list[array[int]] = []
-        self._blocks: dict[int, list[int]] = {}
-        for position, record in enumerate(self.records):
+        for record in self.records:
             counts.update(terms_of(record))
-            keys = keys_of(record)
-            self._keys.append(keys)
-            for key in keys:
-                self._blocks.setdefault(key, []).append(position)
+        self._keys = [keys_of(record) for record in self.records]
+        self._blocks = open_blocks(self._keys)
         self._comparer = Comparer(counts)
         self.model: Model = first_model(len(self.records))
 
@@ -96,8 +91,8 @@ class Matcher:
         """Who shares an open block with a record, in order."""
         others: set[int] = set()
         for key in self._keys[position]:
-            block = self._blocks[key]
-            if 1 < len(block) <= BLOCK_MAX:
+            block = self._blocks.get(key)
+            if block is not None:
                 others.update(block)
         others.discard(position)
         return sorted(others)
