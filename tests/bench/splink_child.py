@@ -1,8 +1,8 @@
 """Splink over a file of records, by one recipe for every set: `python splink_child.py SET.jsonl`.
 
 Runs in an environment of its own that has Splink 5. Comparisons by the kind of field, with term frequencies;
-blocking on pairs of fields; u from random pairs, m by expectation maximisation; connected components at 0.95. It
-prints `record_id<TAB>cluster_id` lines. Nothing in it knows a set.
+blocking on pairs of fields; u from random pairs, m by expectation maximisation; connected components at 0.95.
+It prints `record_id<TAB>cluster_id` lines. Nothing in it knows a set.
 """
 
 from __future__ import annotations
