@@ -12,7 +12,10 @@ LOCK := deploy/requirements-dev.lock
 LOCK_RUNTIME := deploy/requirements.lock
 PYTEST := $(BIN)/python -m pytest
 # The default run; a test marked slow or soak is left out (pyproject.toml).
-TESTS ?= tests/unit tests/property tests/integration tests/faults
+CORE_TESTS ?= tests/unit tests/property
+KAFKA_TESTS ?= tests/integration tests/faults
+# How many processes run the tests that need no broker. Those that do have the machine to themselves.
+JOBS ?= auto
 SOAK_TESTS ?= tests/faults tests/property
 # Extra arguments for pytest: make test ARGS="-k merge -x".
 ARGS ?=
@@ -42,11 +45,13 @@ demo: $(STAMP) ## Broker, worker and a live shop; DEMO_SECONDS=60 ends by itself
 	@$(BIN)/elo demo
 
 test: $(STAMP) ## Unit, property, integration and fault tests (under 15 minutes)
-	$(call say,Tests: $(TESTS))
-	@$(PYTEST) $(TESTS) --durations=15 $(ARGS)
+	$(call say,Tests without a broker: $(CORE_TESTS))
+	@$(PYTEST) -n $(JOBS) --dist worksteal $(CORE_TESTS) --durations=10 $(ARGS)
+	$(call say,Tests on a real Kafka: $(KAFKA_TESTS))
+	@$(PYTEST) $(KAFKA_TESTS) --durations=15 $(ARGS)
 
 test-fast: $(STAMP) ## Unit and property tests only (no broker)
-	@$(PYTEST) tests/unit tests/property $(ARGS)
+	@$(PYTEST) -n $(JOBS) --dist worksteal $(CORE_TESTS) $(ARGS)
 
 lint: $(STAMP) ## ruff: rules and format
 	$(call say,ruff check)
@@ -76,7 +81,7 @@ bench-matching: $(STAMP) ## Matching on the labelled sets of MATCHING_SETS, besi
 
 soak: $(STAMP) ## Hours of load with faults; SOAK_SECONDS=120 for a short form
 	$(call say,Soak ($(or $(SOAK_SECONDS),default) seconds))
-	@$(PYTEST) $(SOAK_TESTS) -m soak -s $(ARGS)
+	@$(PYTEST) $(SOAK_TESTS) -m 'soak or slow' -s $(ARGS)
 
 docs: $(STAMP) ## Print the tables of the reference pages and the schema of definitions anew
 	@$(BIN)/python -m tests.support.doc_tables
