@@ -1,4 +1,4 @@
-"""`elo identity evaluate`: matching over a file of records, and how well it did if the truth is there."""
+"""`elo identity evaluate|train`: matching over a file of records, and a model that is learned from one."""
 
 from __future__ import annotations
 
@@ -14,18 +14,24 @@ from .options import Common, Json, command, fail, say, say_json
 
 if TYPE_CHECKING:
     from ..core.matching.explain import Waterfall
+    from ..core.matching.matcher import Matcher
 
+Records = Annotated[Path, typer.Argument(metavar="SET", help="JSON Lines, also gzipped")]
 GZIP_MARK: Final = b"\x1f\x8b"
 
 
 def add_to(app: typer.Typer) -> None:
-    """Register the command."""
+    """Register the commands."""
     command(app, "evaluate")(evaluate)
+    command(app, "train")(train)
 
 
 def evaluate(
     common: Common,
-    records: Annotated[Path, typer.Argument(metavar="SET", help="JSON Lines, also gzipped")],
+    records: Records,
+    model: Annotated[
+        Path | None, typer.Option("--model", metavar="FILE", help="a trained model, instead of learning one")
+    ] = None,
     pair: Annotated[
         tuple[str, str] | None,
         typer.Option("--pair", metavar="RECORD RECORD", help="explain two records instead: every weight"),
@@ -33,13 +39,12 @@ def evaluate(
     json_output: Json = False,
 ) -> None:
     """Find who is one person among records without a common identifier; the model is learned from them."""
-    from ..core.matching.matcher import Matcher
     from ..core.matching.measure import measure
-    from ..core.matching.record import Record
 
     lines = read_set(records)
-    matcher = Matcher(Record(name, line["fields"]) for name, line in lines.items())
-    matcher.train()
+    matcher = _matcher(lines, model)
+    if model is None:
+        matcher.train()
     if pair is not None:
         _explain(matcher.explain(*_known(pair, lines)), json_output)
         return
@@ -53,6 +58,44 @@ def evaluate(
     sys.stdout.flush()
     if metrics is not None:
         typer.echo(" · ".join(f"{name} {value}" for name, value in metrics.items()), err=True)
+
+
+def train(
+    common: Common,
+    records: Records,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="where the model goes")],
+    json_output: Json = False,
+) -> None:
+    """Learn a model from records, without labels, and write it to a file. It holds nobody's data."""
+    import orjson
+
+    from ..core.matching.document import write_model
+
+    matcher = _matcher(read_set(records), None)
+    matcher.train()
+    document = write_model(matcher.model, matcher.counts)
+    try:
+        output.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2))
+    except OSError as error:
+        fail(f"{output} cannot be written ({error}); name another file")
+    if json_output:
+        say_json({"version": document["version"], "records": document["records"], "file": str(output)})
+        return
+    say(f"{output}: model {document['version']}, learned from {document['records']} records")
+
+
+def _matcher(lines: dict[str, dict[str, Any]], model: Path | None) -> Matcher:
+    from ..core.matching.document import MalformedModel, read_model
+    from ..core.matching.matcher import Matcher
+    from ..core.matching.record import Record
+
+    trained = None
+    if model is not None:
+        try:
+            trained = read_model(json.loads(model.read_bytes()))
+        except (OSError, MalformedModel, ValueError) as error:
+            fail(f"{model} cannot be used as a model: {error}")
+    return Matcher((Record(name, line["fields"]) for name, line in lines.items()), trained)
 
 
 def read_set(path: Path) -> dict[str, dict[str, Any]]:

@@ -24,6 +24,8 @@ EXACT = (
     "middle_name",
     "race_ethnicity",
 )
+BLOCKED_MAX = 7  # fields; two of them are a blocking rule
+CERTAIN_MAX = 5  # fields; three of them that agree are taken as a match when the prior is estimated
 FILLED_MIN = 0.2  # of the records must hold a field that is compared
 
 
@@ -59,6 +61,7 @@ def main(path: str) -> None:
         return made.configure(term_frequency_adjustments=True)
 
     keys = [name for name in filled if name not in ("state", "gender", "middle_name", "race_ethnicity")]
+    keys = keys[:BLOCKED_MAX]
     rules = [block_on(a, b) for a, b in combinations(keys, 2)]
     settings = SettingsCreator(
         link_type="dedupe_only",
@@ -68,7 +71,7 @@ def main(path: str) -> None:
     api = DuckDBAPI(connection)
     with contextlib.redirect_stdout(sys.stderr):
         linker = Linker(api.register("records"), settings, log_level=40)
-        certain = [block_on(*three) for three in combinations(keys, 3)]
+        certain = [block_on(*three) for three in combinations(keys[:CERTAIN_MAX], 3)]
         linker.training.estimate_probability_two_random_records_match(certain, recall=0.8)
         linker.training.estimate_u_using_random_sampling(max_pairs=1e6, seed=1)
         for one in [name for name in ("birth_date", "surname", "full_name") if name in filled][:2]:

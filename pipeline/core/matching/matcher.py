@@ -30,18 +30,25 @@ THRESHOLD: Final = 0.5
 class Matcher:
     """Records, their blocks and what they have in common."""
 
-    __slots__ = ("_blocks", "_comparer", "_keys", "model", "records")
+    __slots__ = ("_blocks", "_comparer", "_keys", "counts", "model", "records")
 
-    def __init__(self, records: Iterable[Record]) -> None:
-        """`records`: ids must differ."""
+    def __init__(
+        self, records: Iterable[Record], trained: tuple[Model, dict[str, int]] | None = None
+    ) -> None:
+        """`records`: ids must differ. `trained`: a model and its frequencies.
+
+        Without a trained one, frequencies are those of the records, and `train` learns the rest.
+        """
         self.records = sorted(records, key=lambda record: record.record_id)
-        counts: Counter[str] = Counter()
-        for record in self.records:
-            counts.update(terms_of(record))
+        self.counts: dict[str, int] = {}
+        if trained is None:
+            self.counts = Counter(term for record in self.records for term in terms_of(record))
         self._keys = [keys_of(record) for record in self.records]
         self._blocks = open_blocks(self._keys)
-        self._comparer = Comparer(counts)
-        self.model: Model = first_model(len(self.records))
+        self.model = first_model(len(self.records))
+        if trained is not None:
+            self.model, self.counts = trained
+        self._comparer = Comparer(self.counts)
 
     def train(self) -> None:
         """Learn the model from the records, without labels."""

@@ -78,3 +78,42 @@ def test_what_is_wrong_is_said_in_one_sentence(tmp_path: Path, text: str, said: 
     result = evaluate(path)
     assert said in str(result.exception)
     assert result.exit_code == 1
+
+
+def test_a_trained_model_is_used_as_it_is(tmp_path: Path) -> None:
+    path, model = tmp_path / "set.jsonl", tmp_path / "model.json"
+    path.write_text("\n".join(lines_of(truth=True)), "utf-8")
+    trained = CliRunner().invoke(app, ["identity", "train", str(path), "-o", str(model)])
+    assert trained.exit_code == 0
+    document = json.loads(model.read_bytes())
+    assert document["version"] in trained.stdout
+    found = json.loads(evaluate(path, "--model", str(model), "--json").stdout)
+    assert found["metrics"]["precision"] >= 0.95
+    assert found["metrics"]["f1"] >= 0.9
+
+
+def test_a_model_holds_no_value_of_a_single_person(tmp_path: Path) -> None:
+    path, model = tmp_path / "set.jsonl", tmp_path / "model.json"
+    path.write_text("\n".join(lines_of(truth=False)), "utf-8")
+    CliRunner().invoke(app, ["identity", "train", str(path), "-o", str(model)])
+    kept = json.loads(model.read_bytes())["frequencies"]
+    assert kept
+    assert min(kept.values()) >= 10
+    assert not [term for term in kept if term[0] in "dnipexhmg"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{}", "it is no model"),
+        ("no json", "cannot be used as a model"),
+        ('{"format": "elo-matching-1", "version": "0"}', "its version does not fit its content"),
+    ],
+)
+def test_what_is_no_model_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    path, model = tmp_path / "set.jsonl", tmp_path / "model.json"
+    path.write_text("\n".join(lines_of(truth=False)), "utf-8")
+    model.write_text(text, "utf-8")
+    result = evaluate(path, "--model", str(model))
+    assert said in str(result.exception)
+    assert result.exit_code == 1
