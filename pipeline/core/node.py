@@ -147,6 +147,13 @@ class Profile:
         self.entry: Entry | None = None
 
 
+_PARTS: Final = (
+    "armed", "claims", "closed", "decisions", "dirty_pages", "entries", "facets", "head", "hold_until",
+    "identifiers", "inert", "last_active", "packed", "pages", "policy_version", "profiles", "publish_due",
+    "redirect", "refused", "reviewed", "root", "stale", "trigger", "unsettled", "window_due",
+)  # fmt: skip
+
+
 class Component:
     """Everything that identifiers have been seen together with, or a redirect to the component that took it
     over.
@@ -160,12 +167,7 @@ class Component:
     `policy_version`: of the last change of policy that was applied here, not stored. Instants in ms.
     """
 
-    __slots__ = (
-        "armed", "claims", "closed", "decisions", "dirty_pages", "entries", "facets", "head", "hold_until",
-        "identifiers", "inert", "last_active", "packed", "pages", "policy_version", "profiles", "publish_due",
-        "redirect",
-        "refused", "reviewed", "root", "stale", "trigger", "unsettled", "window_due",
-    )  # fmt: skip
+    __slots__ = _PARTS
 
     def __init__(self, root: str) -> None:
         self.root = root
@@ -316,7 +318,9 @@ class Component:
         """Give everything up to `survivor`; the redirect is kept until `until_ms`."""
         kept = list(self.identifiers)
         armed = self.armed
-        Component.__init__(self, self.root)
+        blank = Component(self.root)
+        for name in _PARTS:  # Not a second `__init__`: compiled, it would not let go of what was there.
+            setattr(self, name, getattr(blank, name))
         self.redirect, self.pages, self.window_due, self.armed = survivor, [kept], until_ms, armed
 
     def encode(self) -> bytes:

@@ -38,6 +38,8 @@ def options(cache: Cache) -> Options:
     made.set_block_based_table_factory(table)
     made.set_write_buffer_size(MEMTABLE_BYTES)
     made.set_max_write_buffer_number(3)
+    made.set_memtable_whole_key_filtering(True)  # most event ids are new: no search in the memtables either
+    made.set_memtable_prefix_bloom_ratio(0.1)
     made.set_compression_type(DBCompressionType.none())
     made.set_keep_log_file_num(2)
     return made

@@ -36,7 +36,7 @@ SLICE_RECORDS: Final = 250  # records handled before the loop may turn to others
 REST_S: Final = 0.1  # a partition without records for so long is at rest: its profiles are published
 TIMERS_BATCH_MAX: Final = 1_000
 TIMER_GRACE_MS: Final = 50  # a touch logged just before a due instant is still on its way to us
-INBOX_RECORDS_MAX: Final = 8_000
+INBOX_RECORDS_MAX: Final = 4_000
 OPENING_S: Final = 120.0
 
 

@@ -44,7 +44,7 @@ SWITCH_INTERVAL_S: Final = (
     0.001  # a thread back from the broker gets the interpreter soon; see docs/architecture.md
 )
 LAG_EVERY_S: Final = 1.0
-BACKLOG_RECORDS_MAX: Final = 5_000  # of each of 6 partitions; more only takes memory
+BACKLOG_RECORDS_MAX: Final = 1_500  # of each partition of each topic; more only takes memory
 TRIM_EVERY_S: Final = 5.0
 GARBAGE_EVERY_S: Final = 60.0
 GARBAGE_REST_S: Final = 5.0

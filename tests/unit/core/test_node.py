@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import random
 from pathlib import Path
+from sys import getrefcount
 from typing import Any
 
 import pytest
 
 from pipeline.core import node
 from pipeline.core.errors import InvariantViolation
-from pipeline.core.facet import NEVER
+from pipeline.core.facet import NEVER, Facet
 from pipeline.core.node import (
     CLAIMANT,
     Component,
@@ -237,3 +238,13 @@ def test_components_that_have_nothing_to_remember_do_not_share_what_one_of_them_
     one.make_inert(["email:f"])
     one.close_to("email:g", "full")
     assert (set(other.claims), set(other.inert), dict(other.closed)) == (set(), set(), {})
+
+
+def test_a_redirect_lets_go_of_what_its_component_held() -> None:
+    component, facet, entry = Component("device_id:d1"), Facet(), Entry("device_id:d1", "", {})
+    component.add_identifier("device_id:d1")
+    before = getrefcount(facet), getrefcount(entry)
+    component.facets["device_id:d1"], component.entries["p"] = facet, entry
+    component.become_redirect("user_id:1", 5)
+    assert (getrefcount(facet), getrefcount(entry)) == before
+    assert (component.redirect, component.pages, component.window_due) == ("user_id:1", [["device_id:d1"]], 5)
