@@ -105,6 +105,12 @@ class Settings(BaseSettings):
     identity: Path | None = Field(
         None, description="Path of `identity.yaml`, the identity policy; empty: the shipped defaults."
     )
+    destinations: Path | None = Field(None, description="Path of the file of destinations of `elo deliver`.")
+    schema_registry: SecretStr | None = Field(
+        None,
+        description="URL of a schema registry with Confluent's API, with `user:password@` where it asks for "
+        "that; for schema ids that Elo does not know.",
+    )
     data_dir: Path = Field(
         default_factory=default_data_dir,
         description="Directory of local state. It is a cache of the changelog: a lost one is only rebuilt.",
@@ -211,7 +217,7 @@ class Settings(BaseSettings):
             raise ValueError(f"{owned[0]} is set by Elo itself, remove it")
         return extra
 
-    @field_validator("data_dir", "identity")
+    @field_validator("data_dir", "identity", "destinations")
     @classmethod
     def _expand(cls, path: Path | None) -> Path | None:
         return path.expanduser() if path else path
@@ -220,6 +226,10 @@ class Settings(BaseSettings):
     def group(self) -> str:
         """The consumer group of all workers of this deployment."""
         return f"{self.topic_prefix}elo"
+
+    def deliver_group(self, destination: str) -> str:
+        """The consumer group that delivers to a destination."""
+        return f"{self.group}.deliver.{destination}"
 
     def topics(self, history_ms: int | None = None) -> Topics:
         """The topic names. `history_ms`, from the identity policy, matters only to whoever creates topics."""
@@ -307,7 +317,7 @@ def _show(name: str, value: object) -> str:
 
 
 def _read_config(path: Path) -> dict[str, Any]:
-    document = _read_yaml(path, "settings file")
+    document = read_yaml_file(path, "settings file")
     if document is None:
         return {}
     if not isinstance(document, Mapping):
@@ -333,7 +343,8 @@ def _read_file(path: Path, what: str) -> bytes:
     return content
 
 
-def _read_yaml(path: Path, what: str) -> object:
+def read_yaml_file(path: Path, what: str) -> object:
+    """What a YAML file holds. Raises ConfigError that names the file, with line and column."""
     import yaml
 
     content = _read_file(path, what)

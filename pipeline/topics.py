@@ -44,7 +44,9 @@ class Topics:
         self.history_ms = history_ms
         self.touchpoints: tuple[str, ...] = tuple(f"{prefix}touchpoints.{source}" for source in SOURCES)
         self.rejected = prefix + "touchpoints.rejected"
+        self.redriven = prefix + "touchpoints.redriven"
         self.definitions = prefix + "segments.definitions"
+        self.segment_history = prefix + "segments.history"
         self.policy = prefix + "identity.policy"
         self.decisions = prefix + "identity.decisions"
         self.privacy_requests = prefix + "privacy.requests"
@@ -54,6 +56,8 @@ class Topics:
         self.merges = prefix + "profiles.merges"
         self.review = prefix + "identity.review"
         self.receipts = prefix + "privacy.receipts"
+        self.destinations = prefix + "elo.destinations"
+        self.deliveries = prefix + "elo.deliveries"
         self.touches = prefix + "elo.touches"
         self.mail = prefix + "elo.mail"
         self.state = prefix + "elo.state"
@@ -79,7 +83,9 @@ class Topics:
                 retention_ms=month,
                 max_message_bytes=REJECTED_BYTES_MAX,
             ),
+            _spec(self.redriven, partitioned=False, cleanup_policy="compact,delete", retention_ms=3 * month),
             _spec(self.definitions, partitioned=False, cleanup_policy="compact"),
+            _spec(self.segment_history, partitioned=False, cleanup_policy="delete", retention_ms=-1),
             _spec(self.policy, partitioned=False, cleanup_policy="compact"),
             _spec(self.decisions, partitioned=False, cleanup_policy="delete", retention_ms=-1),
             _spec(self.privacy_requests, partitioned=False, cleanup_policy="delete", retention_ms=month),
@@ -89,6 +95,13 @@ class Topics:
             _spec(self.merges, **compacted),
             _spec(self.review, cleanup_policy="delete", retention_ms=month),
             _spec(self.receipts, cleanup_policy="delete", retention_ms=-1),
+            _spec(self.destinations, partitioned=False, cleanup_policy="compact"),
+            _spec(
+                self.deliveries,
+                cleanup_policy="compact,delete",
+                retention_ms=3 * month,
+                max_message_bytes=INTERNAL_BYTES_MAX,
+            ),
             _spec(self.touches, cleanup_policy="delete", retention_ms=self.history_ms, **internal),
             _spec(self.mail, cleanup_policy="delete", retention_ms=7 * DAY_MS, **internal),
             _spec(self.state, delete_retention_ms=7 * DAY_MS, **compacted),

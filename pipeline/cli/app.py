@@ -9,11 +9,14 @@ import typer
 from .. import __version__
 from . import (
     broker,
+    deliver,
     demo,
     export,
     identity,
     produce,
     profile,
+    rejected,
+    schemas,
     segments,
     state,
     tail,
@@ -66,4 +69,7 @@ app.add_typer(profile.app, name="profile")
 why.add_to(app)
 export.add_to(app)
 app.add_typer(identity.app, name="identity")
+app.add_typer(deliver.app, name="deliver")
+app.add_typer(rejected.app, name="rejected")
+app.add_typer(schemas.app, name="schemas")
 app.add_typer(state.app, name="state")

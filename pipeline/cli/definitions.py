@@ -1,19 +1,29 @@
-"""What stands on `segments.definitions`, and putting something there."""
+"""What stands on `segments.definitions` and `segments.history`, and putting something there."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import orjson
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from ..core.errors import ConfigError
 from ..core.segments.definition import Definition
 from ..core.segments.parse import definition_from_json
 from ..settings import Settings
-from .kafka import connect, partitions_of, read_to_end, send_all
+from .kafka import client_config, connect, partitions_of, read_to_end
+from .options import fail
+
+TRANSACTION_S: Final = 30.0
+FENCED: Final = (
+    KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH,
+    KafkaError.CONCURRENT_TRANSACTIONS,
+)  # fmt: skip
+"""Another command has begun since this one has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +39,11 @@ class Stored:
     document: Mapping[str, Any]
     content_hash: str | None
     applied_at: int
+
+    @property
+    def paused(self) -> bool:
+        """Whether what was told of it stands still."""
+        return self.document.get("paused") is True
 
     def to_json(self) -> dict[str, Any]:
         """The definition as it is on the topic, with `applied_at` in ms."""
@@ -59,17 +74,77 @@ def in_force(stored: Mapping[str, Stored]) -> dict[str, Definition]:
     }
 
 
-def send(settings: Settings, records: Iterable[tuple[str, Definition | None]]) -> None:
-    """Publish definitions, None for a deletion, and wait until the broker has them."""
-    topic = settings.topics().definitions
-    send_all(
-        settings,
-        topic,
-        [
-            (name.encode(), None if definition is None else orjson.dumps(definition.to_json()))
-            for name, definition in records
-        ],
-    )
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change of a definition, as it stands on `segments.history`. `at`: ms.
+
+    `change`: created, updated, deleted, paused or resumed; `definition` None: it was deleted.
+    """
+
+    segment_id: str
+    change: str
+    version: int
+    by: str
+    at: int
+    content_hash: str | None
+    definition: Mapping[str, Any] | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The value on `segments.history`, and one line of `elo segments history --json`."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def read_history(settings: Settings) -> list[Change]:
+    """Every change that a command has made, oldest first."""
+    topic = settings.topics().segment_history
+    partitions = partitions_of(connect(settings), [topic])[topic]
+    return [Change(**orjson.loads(message.value() or b"")) for message in
+            read_to_end(settings, topic, partitions)]  # fmt: skip
+
+
+class Edit:
+    """The definitions as they stand, to be changed by one command at a time. Ids in `gone` were deleted.
+
+    What is published takes effect as a whole, with its records of who did it and when. If another command
+    has begun meanwhile, nothing is published.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._topics = settings.topics()
+        partitions_of(connect(settings), [self._topics.definitions, self._topics.segment_history])
+        self._producer = Producer(client_config(settings, transactional_id=f"{settings.group}.segments"))
+        self._producer.init_transactions(TRANSACTION_S)
+        self.stored = read_stored(settings)
+        newest = {one.segment_id: one.change for one in read_history(settings)}
+        self.gone = {name for name, one in self.stored.items() if one.deleted}
+        self.gone |= {name for name, change in newest.items() if change == "deleted"}
+
+    def publish(self, changes: Iterable[tuple[str, str, Definition | None]], by: str) -> None:
+        """Publish what has become of segments (id, change, definition), and wait until the broker has it."""
+        records = [self._record(name, change, definition, by) for name, change, definition in changes]
+        if not records:
+            return
+        try:
+            self._producer.begin_transaction()
+            for record, definition in records:
+                key, topics = record.segment_id.encode(), self._topics
+                value = None if definition is None else orjson.dumps(definition.to_json())
+                self._producer.produce(topics.definitions, value, key)
+                self._producer.produce(topics.segment_history, orjson.dumps(record.to_json()), key)
+            self._producer.commit_transaction(TRANSACTION_S)
+        except KafkaException as failure:
+            if failure.args[0].code() not in FENCED:
+                raise
+            fail("another command changes segments at this moment, nothing was done: try again")
+
+    def _record(
+        self, name: str, change: str, definition: Definition | None, by: str
+    ) -> tuple[Change, Definition | None]:
+        at_ms = time.time_ns() // 1_000_000
+        if definition is None:
+            return Change(name, change, self.stored[name].version, by, at_ms, None, None), None
+        hashed = definition.content_hash()
+        return Change(name, change, definition.version, by, at_ms, hashed, definition.to_json()), definition
 
 
 def _read(name: str, value: bytes | None, applied_at: int) -> Stored:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from .options import fail, say, say_json
+from .options import say, say_json
 
 if TYPE_CHECKING:
     from ..core.segments.definition import Definition
@@ -16,30 +16,33 @@ if TYPE_CHECKING:
 
 
 def preview_definitions(
-    settings: Settings, definitions: dict[str, Definition], stored: dict[str, Stored], *, json_output: bool
+    settings: Settings,
+    definitions: dict[str, Definition],
+    stored: dict[str, Stored],
+    sample: int | None,
+    *,
+    json_output: bool,
 ) -> None:
-    """Print who would be inside, enter and leave, for each definition."""
+    """Print who would be inside, enter and leave, for each definition. `sample`: see `runtime.preview`."""
     from ..core.instant import format_instant
     from ..runtime.preview import preview
     from ..runtime.published import policy_in_force
     from .definitions import in_force
 
-    for name, one in stored.items():
-        if one.deleted and name in definitions:
-            fail(f"segment {name} was deleted and ids are never reused, give it another id")
     applied = in_force(stored)
     now_ms = time.time_ns() // 1_000_000
-    result = preview(
-        settings, policy_in_force(settings).policy, definitions.values(), applied.values(), now_ms
-    )
+    policy = policy_in_force(settings).policy
+    result = preview(settings, policy, definitions.values(), applied.values(), now_ms, sample=sample)
     changes = {name: _change(definition, applied.get(name)) for name, definition in definitions.items()}
     entries = [{**result.segments[name].to_json(), "change": changes[name]} for name in definitions]
     if json_output:
         at = format_instant(now_ms)
         read = bool(result.fill)
-        say_json({"evaluated_at": at, "profiles": result.profiles, "history_read": read, "segments": entries})
+        say_json({"evaluated_at": at, "profiles": result.profiles, "estimated": sample is not None,
+                  "history_read": read, "segments": entries})  # fmt: skip
         return
-    say(f"{result.profiles} profiles at {format_instant(now_ms)}; nothing was applied")
+    about = "" if sample is None else "estimated from a sample: "
+    say(f"{about}{result.profiles} profiles at {format_instant(now_ms)}; nothing was applied")
     for name in definitions:
         segment = result.segments[name]
         say(f"{name}: {changes[name]}")
@@ -50,6 +53,73 @@ def preview_definitions(
             say(f"  also in {', '.join(shared)}")
         for note in segment.notes:
             say(f"  note: {note}")
+
+
+def plan_definitions(
+    settings: Settings,
+    definitions: dict[str, Definition],
+    stored: dict[str, Stored],
+    changes: dict[str, str],
+    removed: list[str],
+    sample: int | None,
+    *,
+    json_output: bool,
+) -> None:
+    """Print what would become of each segment: those of the files, those that are removed, and whoever uses
+    one of them.
+
+    `changes`: id → created, updated or unchanged, of `definitions`.
+    """
+    from ..core.instant import format_instant
+    from ..core.segments.references import users_of
+    from ..runtime.preview import preview
+    from ..runtime.published import policy_in_force
+    from .definitions import in_force
+
+    applied = in_force(stored)
+    moved = [name for name, change in changes.items() if change != "unchanged"]
+    users = sorted(users_of({*moved, *removed}, definitions) - {*moved})
+    wanted = [definitions[name] for name in (*moved, *users)]
+    known = [name for name in removed if name in applied]  # Not those that another version of Elo wrote.
+    now_ms = time.time_ns() // 1_000_000
+    policy = policy_in_force(settings).policy
+    result = None
+    if wanted or known:
+        result = preview(settings, policy, wanted, applied.values(), now_ms, known, sample)
+    entries = []
+    for name, change in {**changes, **dict.fromkeys(removed, "deleted")}.items():
+        entry: dict[str, Any] = {"id": name, "change": "affected" if name in users else change}
+        if result is not None and name in result.segments:
+            counted = result.segments[name]
+            entry |= {"today": counted.today, "inside": counted.inside.count,
+                      "entering": counted.entering.count, "leaving": counted.leaving.count,
+                      "notes": counted.notes}  # fmt: skip
+        if name in stored and stored[name].paused:
+            entry["paused"] = True
+        entries.append(entry)
+    if json_output:
+        profiles = None if result is None else result.profiles
+        at = format_instant(now_ms)
+        estimated = sample is not None
+        say_json({"evaluated_at": at, "profiles": profiles, "estimated": estimated, "segments": entries})
+        return
+    for line in _lines(entries):
+        say(line)
+    if sample is not None:
+        say("numbers are estimated from a sample")
+    say("nothing was applied, `elo segments apply --prune` does it" if moved or removed else "nothing to do")
+
+
+def _lines(entries: list[dict[str, Any]]) -> Iterator[str]:
+    for entry in entries:
+        counts = ""
+        if "today" in entry:
+            counts = f": {entry['entering']} enter, {entry['leaving']} leave, {entry['inside']} inside"
+        if entry.get("paused"):
+            counts += ", told when it is resumed"
+        yield f"{entry['change']:>9} {entry['id']}{counts}"
+        for note in entry.get("notes", ()):
+            yield f"          note: {note}"
 
 
 def _change(definition: Definition, applied: Definition | None) -> str:

@@ -77,7 +77,10 @@ def _lines(profile: Profile, answer: WhySegment, told: dict[str, Any] | None) ->
         was = "inside" if told["inside"] else "outside"
         yield f"  told: {was} since {format_instant(told['since'])} (#{told['sequence']})"
     if (told is not None and told["inside"]) != answer.inside:
-        yield "  not told yet: the workers are behind, or are filling a new definition, see `elo wait`"
+        if definition.paused:
+            yield "  not told: the segment is paused, see `elo segments resume`"
+        else:
+            yield "  not told yet: the workers are behind, or are filling a new definition, see `elo wait`"
     if answer.purpose is not None:
         yield from _tree(answer.purpose, 1)
     yield from _tree(answer.where, 1)

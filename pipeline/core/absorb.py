@@ -18,7 +18,7 @@ from .messages import Bind, Claim, Close, Fill, Message
 from .node import Component, Profile
 from .outbox import Cause, Review
 from .outputs import Outputs
-from .policy import OnConflict, Policy
+from .policy import OnConflict, Policy, Unique
 from .touch import Touch
 
 EMPTY_OBJECT: Final = ("", "{}")
@@ -216,7 +216,7 @@ class Absorber:
             return at_ms in (link[0], link[1])
         timed = self.policy.timed_types
         if timed and (kind_of(weaker) in timed or kind_of(stronger) in timed):
-            if at_ms not in (link[0], link[1]):
+            if at_ms not in (link[0], link[1]) or self._stays_owner(component, link, stronger, weaker, at_ms):
                 return False
             # A component that is one profile whatever its links say needs no second look.
             return bool(
@@ -226,6 +226,28 @@ class Absorber:
             return False
         moves = self.policy.rule_of(weaker).on_conflict is OnConflict.MOVE
         return bool(link[1] == at_ms if moves else link[0] == at_ms)
+
+    def _stays_owner(
+        self, component: Component, link: list[Any], stronger: str, weaker: str, at_ms: int
+    ) -> bool:
+        """Whether the only owner that a unique value can have here was seen with it once more.
+
+        Its link comes earlier in the order of decision than before. What it passes was refused, if it has no
+        second value to choose from and its profile no second identifier that could have the value.
+        """
+        rules = self.policy.rules
+        rule = rules[kind_of(weaker)]
+        if rule.unique is not Unique.NEWEST or self.policy.sliding_types or at_ms == link[0]:
+            return False
+        if component.stale or component.unsettled or component.profiles is None:
+            return False
+        if [kind_of(one) for one in component.identifiers].count(kind_of(weaker)) > 1:
+            return False
+        for profile in component.profiles:
+            if weaker in profile.identifiers:
+                owners = [one for one in profile.identifiers if rules[kind_of(one)].rank < rule.rank]
+                return owners == [stronger]
+        return False
 
     def _refuse_full(self, component: Component, other: str, now_ms: int) -> None:
         if self.outputs.refuse_full(component, other, now_ms):

@@ -9,6 +9,7 @@ Source: docs/decisions/0015-policy-changes-live.md
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from .apart import Apart
 from .links import groups_in
@@ -18,16 +19,20 @@ from .outbox import Cause
 from .outputs import Outputs
 from .policy_change import PolicyChange
 
+JUDGED_MAX: Final = 200_000  # roots, about 20 MB; who is not remembered is judged again, to no effect
+
 
 class Adopter:
     """One per task, while a change of policy is being worked off.
 
-    `passed`: the root of the last component whose turn has come; turns come in the order of roots.
+    `passed`: the root of the last component whose turn has come; turns come in the order of roots. `judged`:
+    roots that were judged before their turn, for the components themselves are decoded again and again.
     """
 
     def __init__(self, change: PolicyChange, outputs: Outputs, send: Callable[[str, Message], None]) -> None:
         self.change = change
         self.passed = ""
+        self.judged: set[str] = set()
         self._outputs = outputs
         self._send = send
         old = change.old
@@ -39,15 +44,18 @@ class Adopter:
         if component.policy_version == version or component.redirect:
             return
         component.policy_version = version
-        if component.root > self.passed:
+        root = component.root
+        if root > self.passed and root not in self.judged:
             self._judge(component, now_ms)
+            if len(self.judged) < JUDGED_MAX:
+                self.judged.add(root)
 
     def _judge(self, component: Component, now_ms: int) -> None:
         free = not (component.inert or component.decisions)
         if free and self.change.spares(component.identifiers):
             return
         change = self.change
-        before = groups_in(component, change.old, self._apart)[0]
+        groups, _ = groups_in(component, change.old, self._apart)
         if change.recounted and change.may_share(component.identifiers):
             shared = change.newly_shared(component, change.partners(component))
             if shared:
@@ -55,8 +63,12 @@ class Adopter:
                 self._outputs.nodes.save_component(component)
         if component.unsettled:
             return  # It is judged when its claims are answered.
+        component.profiles = None
+        before = [group for group in groups if any(component.has_facet(one) for one in group)]
+        # Whoever uses the component next needs its profiles anyway.
+        after = [profile.identifiers for profile in self._outputs.profiles(component)]
         cause = Cause.UNMERGE
-        if sorted(before) == sorted(self._outputs.group(component)[0]):
+        if sorted(before) == sorted(after):
             if not change.traits or len(component.identifiers) == 1:
                 return
             cause = Cause.DEFINITION

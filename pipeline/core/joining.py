@@ -74,10 +74,12 @@ class Joiner:
         component.become_redirect(join.survivor, now_ms + self.policy.history_ms)
         self.nodes.save_component(component)
 
-    def decided(self, component: Component, decided: Decided) -> None:
+    def decided(self, component: Component, decided: Decided, now_ms: int) -> None:
         """Take decisions over. What they change is told with the merge that comes next."""
         component.decisions = united_rows(component.decisions, decided.decisions)
-        component.stale = True
+        if not component.unsettled:
+            self.outputs.hold(component, now_ms)
+        component.stale = component.unsettled = True
         self.nodes.save_component(component)
 
     def _ask(self, component: Component, identifier: str) -> None:

@@ -25,7 +25,10 @@ class Cause(StrEnum):
 
 @dataclass(slots=True)
 class MembershipChange:
-    """Somebody entered or left a segment. Instants in ms; the shape is schemas/membership_change."""
+    """Somebody entered or left a segment. Instants in ms; the shape is schemas/membership_change.
+
+    `silent`: part of a first population of which only `segments.current` tells; it takes no sequence.
+    """
 
     change_id: str
     profile_id: str
@@ -39,6 +42,7 @@ class MembershipChange:
     event_ids: tuple[str, ...]
     backfill: bool
     identifiers: list[str]
+    silent: bool = False
 
 
 @dataclass(slots=True)
@@ -104,6 +108,10 @@ class Outbox:
     joins: int = 0
     judged: int = 0
     """Components whose turn has come in a change of policy."""
+    filled: int = 0
+    """Touches of the history that were read again for changed definitions."""
+    scanned: int = 0
+    """Components that were evaluated for changed definitions."""
     touches: int = 0
 
     def tell_change(self, change: MembershipChange) -> None:

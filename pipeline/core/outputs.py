@@ -19,7 +19,7 @@ from .links import groups_in
 from .node import Component, Entry, Profile
 from .outbox import Cause, MembershipChange, Nodes, Outbox, ProfileAlias, Review, Snapshot
 from .policy import Policy
-from .segments.catalogue import Catalogue, CompiledSegment
+from .segments.catalogue import Catalogue, CompiledSegment, deciding
 
 EMPTY: Final = Facet()
 """Stands in a profile until its fold is made. Never changed."""
@@ -42,6 +42,8 @@ class Outputs:
         self.present_ms = 0
         """Wall clock at which the batch is worked off; `now_ms`, the stream's time, is behind it in a lag."""
         self.unpublished: dict[str, int] = {}
+        self.silent: Collection[str] = ()
+        """Ids of segments whose first population is under way, of which nobody is told."""
         self.use(catalogue)
 
     def govern(self, policy: Policy) -> None:
@@ -50,15 +52,12 @@ class Outputs:
         self.apart = Apart(policy) if policy.apart_traits else None
 
     def use(self, catalogue: Catalogue, pending: Collection[str] = ()) -> None:
-        """Remember leaves for all segments of this catalogue and evaluate them from now on.
+        """Remember leaves for all segments of this catalogue; evaluate those that are not paused from now on.
 
         `pending`: ids of segments whose leaves are being filled from the history; nobody is told of them yet.
         """
         self.catalogue = catalogue
-        if pending:
-            segments = catalogue.segments.values()
-            catalogue = Catalogue(segment.definition for segment in segments if segment.id not in pending)
-        self.deciding = catalogue
+        self.deciding = deciding(catalogue, pending)
 
     def hold(self, component: Component, now_ms: int) -> None:
         """Put outputs off until the claims that are about to be made are answered.
@@ -132,18 +131,20 @@ class Outputs:
                 component.window_due = due_ms
             old = memberships.get(segment.id)
             if old is None:
-                if not inside:
+                if not inside or segment.paused:
                     continue
                 old = memberships[segment.id] = [False, 0, 0, 0]
-            if inside == old[0]:
+            if inside == old[0] or (inside and segment.paused):
                 continue
-            old[0], old[1], old[2], old[3] = inside, old[1] + 1, occurred_ms, segment.version
+            silent = inside and old[1] == 0 and segment.id in self.silent
+            sequence = old[1] if silent else old[1] + 1
+            old[0], old[1], old[2], old[3] = inside, sequence, occurred_ms, segment.version
             entry.changed()
-            deciding = segment.deciding_events(fold, at_ms)
-            if event_id and event_id not in deciding:
-                deciding = (event_id, *deciding)
-            self._tell(profile.id, segment.id, old, cause, deciding, decided_ms,
-                       self._addresses(component, profile, segment.definition.purpose))  # fmt: skip
+            event_ids = segment.deciding_events(fold, at_ms)
+            if event_id and event_id not in event_ids:
+                event_ids = (event_id, *event_ids)
+            self._tell(profile.id, segment.id, old, cause, event_ids, decided_ms,
+                       self._addresses(component, profile, segment.definition.purpose), silent)  # fmt: skip
 
     def elapse(self, component: Component, now_ms: int) -> None:
         """Tell the changes that time alone made up to `now_ms`, each at its own instant."""
@@ -368,6 +369,7 @@ class Outputs:
         event_ids: tuple[str, ...],
         decided_ms: int,
         identifiers: list[str],
+        silent: bool = False,
     ) -> None:
         inside, sequence, since_ms, version = membership
         # With the instant: a profile that was forgotten and is seen again counts from 1 anew.
@@ -375,7 +377,7 @@ class Outputs:
         change_id = blake2b(name.encode(), digest_size=16).hexdigest()
         self.outbox.tell_change(MembershipChange(
             change_id, pid, segment_id, version, "entered" if inside else "exited", sequence, since_ms,
-            decided_ms, cause, event_ids, cause is Cause.BACKFILL, identifiers,
+            decided_ms, cause, event_ids, silent or cause is Cause.BACKFILL, identifiers, silent,
         ))  # fmt: skip
 
     def _addresses(self, component: Component, profile: Profile, purpose: str | None) -> list[str]:

@@ -229,7 +229,7 @@ class Resolver:
             if component is not None and message.identifier in component.identifiers:
                 self._send(message.identifier, Repoint(root))
         elif isinstance(message, Decided):
-            self.joiner.decided(component or Component(root), message)
+            self.joiner.decided(component or Component(root), message, now_ms)
         elif isinstance(message, Fill):
             whose = (message.source, message.offset)
             self.outputs.outbox.taken[whose] = self.outputs.outbox.taken.get(whose, 0) + 1

@@ -37,6 +37,7 @@ from .turns import all_reached, next_roots
 
 WORK_KEY: Final = b"p"
 STEP: Final = 500  # components judged per batch: 30 ms, 60 ms where half of them change; docs/decisions/0015
+PAUSE_FACTOR: Final = 10  # while touches come, a step is followed by so many times its own duration
 NOT_LOOKED: Final = -1
 
 log = structlog.get_logger()
@@ -131,8 +132,12 @@ class Adoption:
             return True
         return not work.told or self._may_scan()
 
+    def flushes(self) -> bool:
+        """Whether the next step writes to the disk."""
+        return self.work.told and not self._flushed
+
     def _may_scan(self) -> bool:
-        return not self.work.done and self._all_taken() and self._pace.allows()
+        return not self.work.done and self._all_taken() and self._pace.allows(PAUSE_FACTOR)
 
     def _all_taken(self) -> bool:
         return all_reached(self.work.taken, self.policy.version, self._partitions)
@@ -186,6 +191,8 @@ class Adoption:
         self._looked = NOT_LOOKED
         self._stored = self._store.get(WORK_KEY) is not None
         self._use()
+        if self._resolver.adopter is not None:
+            self._resolver.adopter.judged.clear()
 
     def _use(self) -> None:
         """Judge by the policy in force, and by the one before until its components have had their turn."""
@@ -233,7 +240,7 @@ class Adoption:
         store, resolver = self._store, self._resolver
         roots = next_roots(store, work.cursor, STEP)
         for root in roots:
-            component = store.component(root)
+            component = store.component(root, in_passing=True)
             if component is not None and not component.redirect:
                 resolver.adopt_next(component, now_ms)
         if len(roots) < STEP:

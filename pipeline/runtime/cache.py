@@ -33,6 +33,12 @@ class Recent(Generic[Node]):
         nodes[key] = node
         nodes.move_to_end(key)
 
+    def put_aside(self, key: str, node: Node) -> None:
+        """Keep a node as the first one to be forgotten."""
+        nodes = self._nodes
+        nodes[key] = node
+        nodes.move_to_end(key, last=False)
+
     def drop(self, key: str) -> None:
         """Forget a node."""
         self._nodes.pop(key, None)

@@ -161,7 +161,8 @@ class Checkpoint:
         for one in told:
             if isinstance(one, MembershipChange):
                 value = encode_membership_change(one)
-                produce(topics.membership, value, one.profile_id.encode())
+                if not one.silent:
+                    produce(topics.membership, value, one.profile_id.encode())
                 current = value if one.change == "entered" else None
                 produce(topics.current, current, f"{one.profile_id}|{one.segment_id}".encode())
             elif isinstance(one, Snapshot):

@@ -13,6 +13,7 @@ fill: each exactly once. A further change waits until the work is done.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from copy import copy
 from typing import Any, Final
@@ -31,15 +32,20 @@ from ..core.segments.parse import definition_from_json
 from ..core.segments.references import users_of
 from ..core.touch import EVENT_HASH, decode_touch
 from ..settings import Settings
+from . import metrics
 from .checkpoint import address_of
 from .control import Control
 from .crashpoints import reach
+from .pace import Pace
 from .store import DEFINITION_KEY, MEMBERS_KEY, Store, history_key, touch_offset
 from .turns import all_reached, next_roots
 
 WORK_KEY: Final = DEFINITION_KEY + b"\x00work"  # ids are kebab-case, so no segment is called so
 FILL_STEP: Final = 2_000  # touches read again per batch: about 40 ms
+READ_S: Final = 0.1
 SCAN_STEP: Final = 500  # components evaluated per batch: about 30 ms
+PAUSE_FACTOR: Final = 1  # while touches come, a step is followed by so many times its own duration
+PAUSE_FACTOR_BEHIND: Final = 4  # the same while they wait: a fifth of the time; docs/decisions/0020
 
 
 class Work(msgspec.Struct):
@@ -47,6 +53,8 @@ class Work(msgspec.Struct):
 
     `sent`, `taken`: fills, and how many of them have arrived. `told`: up to which offset all partitions know
     that those of this one have; `filled`: partition → up to which offset its have, as it told.
+    `silent`: those of `initial` whose first population is not told. `unborn`: segments that were paused from
+    the first, and so have had none.
     """
 
     offset: int = 0
@@ -63,6 +71,8 @@ class Work(msgspec.Struct):
     taken: int = 0
     told: int = 0
     filled: dict[str, int] = {}
+    silent: list[str] = []
+    unborn: list[str] = []
 
 
 State = tuple[Work, dict[str, Definition]]
@@ -80,7 +90,9 @@ class Definitions:
         partitions: int,
         store: Store,
         resolver: Resolver,
+        pace: Pace,
     ) -> None:
+        self._pace = pace
         self._control = control
         self._settings = settings
         self._touches = touches
@@ -107,14 +119,23 @@ class Definitions:
         """Next offset of the definitions topic that this partition has not applied."""
         return self.work.offset
 
-    def waiting(self) -> bool:
-        """Whether there is something to do, apart from waiting for other partitions."""
+    def waiting(self, caught_up: bool = True) -> bool:
+        """Whether there is something to do now, apart from waiting for other partitions.
+
+        `caught_up`: no touch waits, so more of the time may be taken.
+        """
         work = self.work
         if work.done and self._control.view[0] != work.offset:
             return True
         if work.told < work.offset:
-            return work.fill_next < work.fill_end or work.taken >= work.sent
-        return not work.done and self._all_filled()
+            open_steps = work.fill_next < work.fill_end or work.taken >= work.sent
+        else:
+            open_steps = not work.done and self._all_filled()
+        return open_steps and self._pace.allows(PAUSE_FACTOR if caught_up else PAUSE_FACTOR_BEHIND)
+
+    def flushes(self) -> bool:
+        """Whether the next step writes to the disk."""
+        return self.work.told >= self.work.offset and not self._flushed
 
     def _all_filled(self) -> bool:
         """Whether every partition has sent its fills of the present change, or of a later one."""
@@ -155,18 +176,26 @@ class Definitions:
         if not self.work.done or offset == self.work.offset:
             return before
         old = self._resolver.outputs.catalogue
-        changed = {name: one for name, one in wanted.items() if self._differs(one)}
+        moved = {name for name, one in wanted.items() if not self._is_applied(one)}
         deleted = [name for name in self.applied if name not in wanted]
-        again = users_of({*changed, *deleted}, wanted)  # What is inside another segment moves its members.
-        kept = {"told": self.work.told, "filled": self.work.filled}
-        work = Work(offset=offset, changed=sorted({*changed, *again}), deleted=deleted,
-                    done=not (changed or deleted), **kept)  # fmt: skip
-        work.initial = [name for name in work.changed if name not in self.applied]
+        again = users_of({*moved, *deleted}, wanted)  # What is inside another segment moves its members.
+        turned = {name for name in wanted.keys() - moved if wanted[name].paused != self.applied[name].paused}
+        resumed = {name for name in turned if not wanted[name].paused}  # Nobody moves when one is paused.
+        evaluated = {*moved, *again, *resumed}
+        changed = {name: wanted[name] for name in sorted({*moved, *turned})}
+        fresh = wanted.keys() & {*self.work.unborn, *(name for name in changed if name not in self.applied)}
+        unborn = sorted(name for name in fresh if wanted[name].paused)
+        kept = {"told": self.work.told, "filled": self.work.filled, "unborn": unborn}
+        work = Work(offset=offset, changed=sorted(evaluated), deleted=deleted,
+                    done=not (evaluated or deleted), **kept)  # fmt: skip
+        work.initial = sorted(fresh.difference(unborn))
+        work.silent = [name for name in work.initial if wanted[name].silent]
         self.applied = dict(self.applied)  # The one before may come back, see `rollback`.
         for name, definition in changed.items():
             last = self.applied.get(name)
-            if last is not None and definition.version <= last.version:
-                definition = definition.with_version(last.version + 1)
+            if last is not None:
+                least = last.version + (last.content_hash() != definition.content_hash())
+                definition = definition.with_version(max(definition.version, least))
             self.applied[name] = definition
             self._store.put(DEFINITION_KEY + name.encode(), orjson.dumps(definition.to_json()))
         for name in deleted:
@@ -200,26 +229,34 @@ class Definitions:
         A half-filled leaf would let somebody in who has bought long ago, and out again when that is read.
         """
         pending = [] if self.work.done or self._all_filled() else list(self.work.changed)
+        self._resolver.outputs.silent = () if self.work.done else self.work.silent
+        metrics.DEFINITIONS_PENDING.labels(self._partition).set(self.open_steps())
+        metrics.BACKFILL_REMAINING.labels(self._partition).set(self.work.fill_end - self.work.fill_next)
         if self._used is not None and self._used[0] is self.applied and self._used[1] == pending:
             return  # `applied` is replaced, never changed.
         self._used = self.applied, pending
         self._resolver.outputs.use(Catalogue(self.applied.values()), pending)
 
-    def _differs(self, definition: Definition) -> bool:
+    def _is_applied(self, definition: Definition) -> bool:
+        """Whether this is what is applied, apart from a pause."""
         before = self.applied.get(definition.id)
-        return before is None or before.content_hash() != definition.content_hash()
+        return before is not None and before.content_hash() == definition.content_hash()
 
     def _save(self, work: Work) -> None:
         self.work = work
         self._store.put(WORK_KEY, msgspec.json.encode(work))
 
-    async def step(self, now_ms: int, flush_all: Callable[[], Awaitable[None]]) -> None:
+    async def step(
+        self, now_ms: int, flush_all: Callable[[], Awaitable[None]], caught_up: bool = True
+    ) -> None:
         """Do one step of the work, as part of the batch under way."""
         work = self.work
-        if not self.waiting():
-            return
+        if (work.done and work.told >= work.offset) or not self.waiting(caught_up):
+            return  # Nothing is left, or another partition has just taken its turn.
+        started = time.monotonic()
         if work.fill_next < work.fill_end:
             records = await asyncio.to_thread(self._read)
+            self._resolver.outputs.outbox.filled += len(records)
             self._fill(records, now_ms)
         elif work.told < work.offset:
             work.told = work.offset
@@ -234,6 +271,8 @@ class Definitions:
                 self._flushed = True
             self._scan(now_ms)
         self._save(work)
+        self._use()
+        self._pace.took(time.monotonic() - started)
         reach("definitions.step")
 
     # -- fill ------------------------------------------------------------------------------------------------
@@ -256,7 +295,9 @@ class Definitions:
             )
             self._consumer.assign([TopicPartition(self._touches, self._partition, work.fill_next)])
         records = []
-        for message in self._consumer.consume(FILL_STEP, 1.0):
+        # Whoever asks for many waits for all of them, and the batch, with its touches, waits as well.
+        first = self._consumer.consume(1, READ_S)
+        for message in [*first, *(self._consumer.consume(FILL_STEP - 1, 0) if first else ())]:
             error = message.error()
             if error is None and message.offset() < work.fill_end:
                 records.append(message)
@@ -294,26 +335,21 @@ class Definitions:
     def _scan(self, now_ms: int) -> None:
         work, store = self.work, self._store
         roots = next_roots(store, work.cursor, SCAN_STEP)
+        self._resolver.outputs.outbox.scanned += len(roots)
         for root in roots:
             component = store.component(root)
             if component is not None:
                 self._apply(component, now_ms)
         if len(roots) < SCAN_STEP:
             work.done = True
-            work.changed, work.initial, work.deleted, work.fill, work.drop, work.cursor = (
-                [],
-                [],
-                [],
-                [],
-                [],
-                "",
-            )
+            work.changed, work.initial, work.silent, work.deleted = [], [], [], []
+            work.fill, work.drop, work.cursor = [], [], ""
         else:
             work.cursor = roots[-1]
 
     def _apply(self, component: Component, now_ms: int) -> None:
         work, outputs = self.work, self._resolver.outputs
-        segments = outputs.catalogue.segments
+        segments = outputs.deciding.segments  # Of a paused segment only those leave who withdrew consent.
         initial = [segments[name] for name in work.initial if name in segments]
         edited = [segments[name] for name in work.changed if name in segments and name not in work.initial]
         changed = outputs.leave_deleted(component, now_ms)

@@ -7,7 +7,7 @@ depends on how many partitions there are or in which order touches arrived.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -53,15 +53,39 @@ def read_components(settings: Settings) -> Iterator[Component]:
     """Every live component of every partition, with all its pages."""
     for partition in range(partitions_of(settings, settings.topics().state)):
         components, pages = latest_records(settings, partition)
-        for key, value in components.items():
-            component = Component.decode(key[1:].decode(), value)
-            if component.redirect:
-                continue
-            for page in range(1, len(component.pages)):
-                stored = pages.get(page_key(component.root, page))
-                if stored is not None:
-                    component.load_page(page, stored)
-            yield component
+        yield from _live(components.items(), pages)
+
+
+def sample_components(settings: Settings, least: int) -> tuple[list[Component], float]:
+    """About `least` live components, chosen evenly, and the share of all that they are.
+
+    Components are spread over partitions by a hash, so the first partitions stand for all: only as many
+    are read as are needed.
+    """
+    partitions = partitions_of(settings, settings.topics().state)
+    found: dict[bytes, bytes] = {}
+    pages: dict[bytes, bytes] = {}
+    read = 0
+    while read < partitions and len(found) < least:
+        components, more = latest_records(settings, read)
+        found |= components
+        pages |= more
+        read += 1
+    chosen = list(found.items())[:: max(1, len(found) // least)]
+    share = len(chosen) / max(1, len(found)) * read / partitions
+    return list(_live(chosen, pages)), share
+
+
+def _live(records: Iterable[tuple[bytes, bytes]], pages: Mapping[bytes, bytes]) -> Iterator[Component]:
+    for key, value in records:
+        component = Component.decode(key[1:].decode(), value)
+        if component.redirect:
+            continue
+        for page in range(1, len(component.pages)):
+            stored = pages.get(page_key(component.root, page))
+            if stored is not None:
+                component.load_page(page, stored)
+        yield component
 
 
 def outputs_for(settings: Settings, policy: Policy) -> Outputs:
@@ -103,16 +127,19 @@ def state_dump(settings: Settings) -> Iterator[dict[str, Any]]:
 
 
 def state_hash(settings: Settings) -> str:
-    """An order-independent hash of all profiles, memberships and evidence, decisions among it.
+    """An order-independent hash of all profiles, memberships and evidence, decisions among it."""
+    return hash_of(read_components(settings), outputs_for(settings, policy_in_force(settings).policy))
+
+
+def hash_of(components: Iterable[Component], outputs: Outputs) -> str:
+    """The hash of live components, all their pages loaded. `outputs`: compute their profiles.
 
     Sequences, aliases and the times at which memberships began depend on the order in which touches arrived,
     and are left out; who is inside is not.
     """
     total = 0
     decisions: set[int] = set()
-    policy = policy_in_force(settings).policy
-    outputs = outputs_for(settings, policy)
-    for component in read_components(settings):
+    for component in components:
         outputs.outbox = Outbox()
         for profile in outputs.profiles(component):
             assert profile.entry is not None

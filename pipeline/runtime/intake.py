@@ -25,6 +25,7 @@ from ..topics import REJECTED_BYTES_MAX, Topics
 from ..wire.avro import TouchpointDecoder
 from . import metrics
 from .crashpoints import reach
+from .schema_registry import LOOKUP_S, RegistryClient, SchemaLookup
 
 SLICE_RECORDS: Final = 250  # records handled before the loop may turn to others: about 5 ms
 OUTSTANDING_MAX: Final = 200_000  # records handed to the producer and not yet acknowledged
@@ -38,6 +39,10 @@ class Intake:
         self.topics = topics
         self.partitions = partitions
         self._registered = settings.sources
+        registry = settings.schema_registry
+        self._lookup = (
+            SchemaLookup(RegistryClient(registry.get_secret_value(), LOOKUP_S)) if registry else None
+        )
         self._policy: Policy | None = None
         self._has_policy = asyncio.Event()
         self._failure: KafkaError | None = None
@@ -72,7 +77,7 @@ class Intake:
         """
         if self._policy is None or policy.version > self._policy.version:
             self._policy = policy
-            self.reader = TouchpointReader(policy, self._registered, TouchpointDecoder())
+            self.reader = TouchpointReader(policy, self._registered, TouchpointDecoder(lookup=self._lookup))
             self.decisions, self.contacts = DecisionReader(policy), contact.Contacts(policy)
             self._left_out = (0, 0)
             self._has_policy.set()

@@ -46,6 +46,10 @@ class Measures:
             metrics.JOINS.inc(outbox.joins)
         if outbox.judged:
             metrics.POLICY_COMPONENTS.inc(outbox.judged)
+        if outbox.filled:
+            metrics.BACKFILL_TOUCHES.inc(outbox.filled)
+        if outbox.scanned:
+            metrics.BACKFILL_COMPONENTS.inc(outbox.scanned)
         for reason in outbox.refused:
             metrics.REFUSED_LINKS.labels(reason).inc()
         for size in outbox.sizes:
@@ -57,6 +61,8 @@ class Measures:
 
     def _changes(self, outbox: Outbox, members: dict[str, int], now_ms: int) -> None:
         for change in outbox.changes:
+            if change.silent:
+                continue
             metrics.CHANGES.labels(change.segment_id, change.change, change.cause).inc()
             if change.cause in _LIVE_CAUSES:
                 metrics.TOUCH_TO_CHANGE.observe(max(now_ms - change.decided_at, 0) / 1000)
@@ -81,7 +87,7 @@ class Measures:
         self.members = {}
         for gauge in (
             metrics.STATE_BYTES, metrics.TIMERS_DUE, metrics.RESTORE_REMAINING, metrics.POLICY_VERSION,
-            metrics.POLICY_PENDING,
+            metrics.POLICY_PENDING, metrics.DEFINITIONS_PENDING, metrics.BACKFILL_REMAINING,
         ):  # fmt: skip
             gauge.remove_by_labels({"partition": str(self.partition)})
         for topic in self._topics:

@@ -6,6 +6,7 @@ more than the increment. Series of a partition that was given up are removed.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
@@ -76,7 +77,9 @@ RESTORE_RECORDS: Final = _counter("elo_restore_records_total", "Changelog and hi
 RESTORE_REMAINING: Final = _gauge(
     "elo_restore_remaining_records", "Records still to be replayed.", "partition"
 )
-TIMERS_DUE: Final = _gauge("elo_timers_due", "Timers that are due and have not fired.", "partition")
+TIMERS_DUE: Final = _gauge(
+    "elo_timers_due", "Timers that are due and have not fired; in a wave, those in memory.", "partition"
+)
 STATE_BYTES: Final = _gauge("elo_state_bytes", "Size of the local state on disk.", "partition")
 SEGMENT_PROFILES: Final = _gauge("elo_segment_profiles", "Profiles inside a segment.", "segment")
 POLICY_VERSION: Final = _gauge(
@@ -88,14 +91,31 @@ POLICY_PENDING: Final = _gauge(
 POLICY_COMPONENTS: Final = _counter(
     "elo_policy_components_total", "Components judged anew because the identity policy has changed."
 )
+DEFINITIONS_PENDING: Final = _gauge(
+    "elo_definitions_pending", "1 while a change of segment definitions is being worked off.", "partition"
+)
+BACKFILL_REMAINING: Final = _gauge(
+    "elo_backfill_remaining_touches", "Touches still to be read again for changed definitions.", "partition"
+)
+BACKFILL_TOUCHES: Final = _counter(
+    "elo_backfill_touches_total", "Touches of the history read again for changed definitions."
+)
+BACKFILL_COMPONENTS: Final = _counter(
+    "elo_backfill_components_total", "Components evaluated for changed definitions."
+)
 PARTITIONS: Final = _gauge("elo_partitions", "Partitions of this worker, by state.", "state")
 BUILD: Final = Info("elo_build", "Version of Elo and of the identity policy.", registry=REGISTRY)
 
 
 def declared_metrics() -> dict[str, tuple[str, tuple[str, ...], str]]:
     """Every metric as it is scraped: name → (kind, labels, help)."""
+    return declared_in(globals())
+
+
+def declared_in(module: Mapping[str, object]) -> dict[str, tuple[str, tuple[str, ...], str]]:
+    """The metrics among the names of a module."""
     declared = {}
-    for metric in list(globals().values()):
+    for metric in list(module.values()):
         if isinstance(metric, MetricWrapperBase):
             kind, name = metric._type, metric._name
             suffix = {"counter": "_total", "info": "_info"}.get(kind, "")

@@ -70,7 +70,7 @@ def open_partition(env: Environment, partition: int, is_local: Callable[[str], b
         outputs = Outputs(env.policy.policy, Catalogue(()), store, key, settings.profile_interval_ms)
         resolver = Resolver(env.policy.policy, store, outputs, is_local)
         definitions = Definitions(
-            env.control, settings, topics.touches, partition, env.partitions, store, resolver
+            env.control, settings, topics.touches, partition, env.partitions, store, resolver, env.pace
         )
         adoption = Adoption(env.policies, env.policy, partition, env.partitions, store, resolver, env.pace)
         changes = Changes(adoption, definitions)

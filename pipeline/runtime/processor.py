@@ -37,6 +37,7 @@ PAUSE_S: Final = 0.05  # before another attempt, or another look at the group
 IDLE_S: Final = 1.0
 DRAIN_LOOK_S: Final = 0.01
 MAIL_HASTE: Final = 8
+TIMERS_BATCH_MAX: Final = 1_000  # of all partitions together: about 100 ms, so that touches do not wait
 
 Batch = dict[Task, list[Any]]
 Works = dict[Task, Work]
@@ -155,10 +156,11 @@ class Processor:
             if any(task.waiting(only_mail=True) for task in tasks):
                 interval_s /= MAIL_HASTE  # Somebody's outputs are held until it is answered.
             early_s = self._took_at + interval_s - time.monotonic()
-            if waiting and early_s > 0 and waiting < settings.batch_records_max:
+            is_work = waiting or any(task.has_own_work() for task in tasks)
+            if is_work and early_s > 0 and waiting < settings.batch_records_max:
                 await asyncio.sleep(early_s)
                 continue
-            self._took_at = time.monotonic() if waiting else self._took_at
+            self._took_at = time.monotonic() if is_work else self._took_at
             full = [task for task in tasks if task.waiting(only_mail)]
             most = max(1, settings.batch_records_max // max(1, len(full)))
             batch: Batch = {task: task.take(most, only_mail) for task in full}
@@ -229,10 +231,12 @@ class Processor:
 
     async def _finish(self, works: Works, effects: Effects) -> None:
         """Decide the rest. The batch before is committed when this returns; raises Void if it cannot be."""
-        if any(task.changes.waiting() for task in works):
-            await self._settle()  # A step of theirs may write to the disk.
+        stepping = [task for task in works if task.wants_step()]
+        if any(task.changes.flushes() for task in stepping):
+            await self._settle()  # The disk must not get what is not committed.
+        timers_max = max(1, TIMERS_BATCH_MAX // len(self.tasks))
         for task, work in list(works.items()):
-            await task.finish(work)
+            await task.finish(work, timers_max, step=task in stepping)
         self._deliver(works, effects)
         for task, work in works.items():
             task.acknowledge(work)

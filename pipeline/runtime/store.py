@@ -112,8 +112,11 @@ class Store:
             self.identifiers.put(identifier, node)
         return node
 
-    def component(self, root: str) -> Component | None:
-        """The component of a root with all its pages, or None."""
+    def component(self, root: str, in_passing: bool = False) -> Component | None:
+        """The component of a root with all its pages, or None.
+
+        `in_passing`: one of a walk over all; those that are in use stay in the cache.
+        """
         component = self.components.get(root)
         if component is None:
             key = component_key(root)
@@ -128,7 +131,8 @@ class Store:
                     stored = self.get(page_key(root, page))
                     if stored is not None:
                         component.load_page(page, stored)
-            self.components.put(root, component)
+            keep = self.components.put_aside if in_passing else self.components.put
+            keep(root, component)
         return component
 
     def save_identifier(self, identifier: str, node: IdentifierNode) -> None:

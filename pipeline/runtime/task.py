@@ -34,7 +34,6 @@ log = structlog.get_logger()
 
 SLICE_RECORDS: Final = 250  # records handled before the loop may turn to others: about 10 ms
 REST_S: Final = 0.1  # a partition without records for so long is at rest: its profiles are published
-TIMERS_BATCH_MAX: Final = 1_000
 TIMER_GRACE_MS: Final = 50  # a touch logged just before a due instant is still on its way to us
 INBOX_RECORDS_MAX: Final = 4_000
 OPENING_S: Final = 120.0
@@ -215,7 +214,7 @@ class Task:
         if not self._caught_up():
             return False
         now_ms = self._stream_ms(caught_up=True)
-        if self.store.timers.next_ms() <= now_ms or self.changes.waiting():
+        if self.store.timers.next_ms() <= now_ms or self.changes.waiting(caught_up=True):
             return True
         return bool(self.outputs.unpublished) and time.monotonic() - self._took_at >= REST_S
 
@@ -278,13 +277,20 @@ class Task:
         else:
             self.resolver.receive(to, message, self.now_ms)
 
-    async def finish(self, work: Work) -> None:
-        """Timers and definitions. What raises here is nobody's record: it ends the worker."""
+    def wants_step(self) -> bool:
+        """Whether a step of a change is to be done in the batch under way: not before a time is known."""
+        caught_up = self._caught_up()
+        return (caught_up or self.now_ms > 0) and self.changes.waiting(caught_up)
+
+    async def finish(self, work: Work, timers_max: int, step: bool) -> None:
+        """Timers, up to so many, and a step of a change. What raises here is nobody's record: it ends the
+        worker.
+        """
         work.caught_up = self._caught_up()
         self.now_ms = max(self.now_ms, self._stream_ms(work.caught_up))
-        self._fire_timers(self.now_ms, work)
-        if work.caught_up:
-            await self.changes.step(self.now_ms, lambda: self.flusher.all(self.offsets))
+        self._fire_timers(self.now_ms, work, timers_max)
+        if step:
+            await self.changes.step(self.now_ms, lambda: self.flusher.all(self.offsets), work.caught_up)
 
     def acknowledge(self, work: Work) -> None:
         """Answer what asks for an answer from the partition itself."""
@@ -335,11 +341,11 @@ class Task:
             store.see(key, offset, now_ms)
             resolver.touch(decode_touch(record.value()), now_ms)
 
-    def _fire_timers(self, now_ms: int, work: Work) -> None:
+    def _fire_timers(self, now_ms: int, work: Work, most: int) -> None:
         timers = self.store.timers
         if timers.wants_more(now_ms):
             self.store.extend_timers(now_ms)
-        work.fired = timers.due(now_ms, TIMERS_BATCH_MAX)
+        work.fired = timers.due(now_ms, most)
         for _, root in work.fired:
             self.resolver.tick(root, now_ms)
 

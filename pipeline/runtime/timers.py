@@ -15,7 +15,7 @@ from ..core.facet import NEVER
 
 TIMER_KEY: Final = b"t"
 HORIZON_MS: Final = 120_000  # timers due within it are held in memory
-LOADED_MAX: Final = 50_000  # most timers taken from the store at once: 5 MB
+LOADED_MAX: Final = 2_000  # most timers taken from the store at once: about 10 ms
 
 
 def timer_key(due_ms: int, root: str) -> bytes:
@@ -61,8 +61,8 @@ class Timers:
         return min(self.heap[0][0] if self.heap else NEVER, self.horizon_ms)
 
     def wants_more(self, now_ms: int) -> bool:
-        """Whether the horizon has come near, so that `extend` should be called."""
-        return self.horizon_ms < now_ms + HORIZON_MS // 2
+        """Whether the horizon has come near and there is room, so that `extend` should be called."""
+        return self.horizon_ms < now_ms + HORIZON_MS // 2 and len(self.heap) < LOADED_MAX // 2
 
     def extend(self, stored: Iterable[bytes], now_ms: int) -> None:
         """Move the horizon on. `stored`: timer keys from the old horizon on, in ascending order."""

@@ -5,17 +5,19 @@ Bad bytes are a `Rejection`, never an exception. It must not judge what a record
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from io import BytesIO
 from typing import Any, Final
 
 import orjson
 from fastavro import schemaless_reader, schemaless_writer
+from fastavro.read import SchemaResolutionError
+from fastavro.schema import SchemaParseException
 
 from pipeline.core.errors import Reason, Rejection
 
 from .fast import FAST_TOUCHPOINT_VERSION, read_touchpoint
-from .registry import HEADER, HEADER_BYTES, MAGIC, Registry, Schema, default_registry
+from .registry import HEADER, HEADER_BYTES, MAGIC, Registry, Schema, default_registry, parse
 
 _BROKEN: Final = (EOFError, ValueError, IndexError, OverflowError, MemoryError, TypeError)
 # What fastavro raises on bytes that are not the record: cut off, no UTF-8, union or enum index out of range.
@@ -27,11 +29,16 @@ class TouchpointDecoder:
     Calling it is the hot path. The common shape is read by `fast.read_touchpoint`, all the rest by fastavro.
     """
 
-    def __init__(self, registry: Registry | None = None) -> None:
+    def __init__(
+        self, registry: Registry | None = None, lookup: Callable[[int], Schema | None] | None = None
+    ) -> None:
+        """`lookup`: where a schema is asked for whose id the registry does not have for touchpoints."""
         registry = registry or default_registry()
         versions = registry.by_subject["touchpoint"]
         newest = versions[-1]
         self._registry = registry
+        self._lookup = lookup
+        self._newest = newest
         # Header to (writer, reader); no resolution for the newest.
         self._schemas: dict[bytes, tuple[Schema, Schema | None]] = {
             schema.header: (schema.parsed, None if schema is newest else newest.parsed) for schema in versions
@@ -46,8 +53,24 @@ class TouchpointDecoder:
             return record
         schemas = self._schemas.get(header)
         if schemas is None:
+            schemas = self._looked_up(header)
+        if schemas is None:
             return _unknown_header(self._registry, value, "touchpoint")
         return _read(value, *schemas)
+
+    def _looked_up(self, header: bytes) -> tuple[Schema, Schema | None] | None:
+        """Writer and reader for an id of somebody else's registry, from now on known; None: there is none."""
+        if self._lookup is None or len(header) != HEADER_BYTES or header[0] != MAGIC:
+            return None
+        raw = self._lookup(HEADER.unpack(header)[1])
+        if raw is None:
+            return None
+        try:
+            writer = parse(raw)
+        except (SchemaParseException, ValueError, TypeError):
+            return None
+        schemas = self._schemas[header] = (writer, self._newest.parsed)
+        return schemas
 
 
 def decode_record(value: bytes, registry: Registry | None = None) -> dict[str, Any] | Rejection:
@@ -122,6 +145,8 @@ def _read(value: bytes, writer: Schema, reader: Schema | None) -> dict[str, Any]
         record: dict[str, Any] = schemaless_reader(stream, writer, reader)  # type: ignore[assignment]
     except UnicodeDecodeError:
         return Rejection(Reason.MALFORMED_AVRO, detail="a string is not UTF-8")
+    except SchemaResolutionError:
+        return Rejection(Reason.UNKNOWN_SCHEMA, detail="its schema cannot be read as a touchpoint")
     except _BROKEN as error:
         return Rejection(Reason.MALFORMED_AVRO, detail=f"the record breaks off ({type(error).__name__})")
     if surplus := len(value) - stream.tell():

@@ -96,8 +96,14 @@ def _read_schema(directory: Path, entry: Mapping[str, Any]) -> RegisteredSchema:
         compatibility=entry["compatibility"],
         topics=tuple(entry["topics"]),
         raw=raw,
-        parsed=fastavro.parse_schema(_without_logical_types(raw), named_schemas={}),
+        parsed=parse(raw),
     )
+
+
+def parse(raw: Schema) -> Schema:
+    """A schema as fastavro reads by it. Raises SchemaParseException."""
+    parsed: Schema = fastavro.parse_schema(_without_logical_types(raw), named_schemas={})
+    return parsed
 
 
 def _without_logical_types(schema: Schema) -> Schema:

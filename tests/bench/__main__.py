@@ -1,7 +1,7 @@
-"""The benchmarks: `python -m tests.bench [measure|profile|profile-worker]`. Options: docs/benchmarks.md.
+"""The benchmarks: `python -m tests.bench [measure|bounds|profile|profile-worker]`; see docs/benchmarks.md.
 
 `measure` starts a broker, runs every system and prints a table; `profile` and `profile-worker` say where the
-CPU of Elo goes.
+CPU of Elo goes; `bounds` measures ordinary people beside what many share.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from pipeline.broker import KAFKA_VERSION, EmbeddedBroker
 from pipeline.broker.progress import OnStream
 from pipeline.topics import Topics
 
-from . import elo, streams
+from . import elo, policy, streams
+from .backfill import measure_backfill
+from .bounds import run_bounds
 from .cluster import Cluster
 from .elo_worker import EloWorker
 from .generator import Record, touchpoints
@@ -33,6 +35,7 @@ from .oracle import Oracle
 from .raw import measure_raw
 from .report import Row, append_row, format_table
 from .streams_oracle import StreamsOracle
+from .timers import measure_timers, modes
 
 
 class Benchmarks:
@@ -51,7 +54,39 @@ class Benchmarks:
                 self.run_preloaded(Topics(f"load{repeat}."))
             if "latency" in self.options.kinds:
                 self.run_paced(repeat)
+            if "policy" in self.options.kinds:
+                self.run_policy(Topics(f"policy{repeat}."))
+            if "timers" in self.options.kinds:
+                self.run_timers(repeat)
+            if "backfill" in self.options.kinds:
+                self.run_backfill(repeat)
         return self.rows
+
+    def run_timers(self, repeat: int) -> None:
+        """Exits by time, steadily and in a wave."""
+        for mode in modes(self.options):
+            _say(f"timers of elo, {mode.name}: {mode.people:,} exits in {mode.span_s:g} s")
+            with self.deployment(f"{mode.name}{repeat}.") as (topics, worker):
+                self.keep(measure_timers(self.cluster, worker, topics, self.options, mode, self.broker_pid))
+
+    def run_backfill(self, repeat: int) -> None:
+        """A new segment over everybody, beside live touchpoints."""
+        _say(f"back-fill of elo over {self.options.n:,} profiles")
+        with self.deployment(f"fill{repeat}.") as (topics, worker):
+            self.keep(measure_backfill(self.cluster, worker, topics, self.options, self.broker_pid))
+
+    @contextlib.contextmanager
+    def deployment(self, prefix: str) -> Iterator[tuple[Topics, EloWorker]]:
+        """Topics of their own and a worker, both gone afterwards."""
+        topics = Topics(prefix)
+        self.cluster.create(topics, self.options.partitions)
+        worker = EloWorker(self.cluster, topics, self.work)
+        try:
+            yield topics, worker
+        finally:
+            worker.stop()
+            worker.wipe()
+            self.cluster.delete_topics(prefix)
 
     def keep(self, row: Row) -> None:
         """Append the row to the results."""
@@ -126,6 +161,26 @@ class Benchmarks:
                 )
             self.cluster.delete_topics(topics.prefix)
 
+    def run_policy(self, topics: Topics) -> None:
+        """What it costs to publish a policy."""
+        options = self.options
+        _say(f"{policy.CHANGES} changes of policy over {options.n:,} touchpoints")
+        self.cluster.create(topics, options.partitions)
+        count = policy.touchpoints_for(options)
+        events = list(touchpoints(count, options.seed, end_ms=int(time.time() * 1000)))
+        oracle = Oracle()
+        for event in events:
+            oracle.add(event.record)
+        worker = EloWorker(self.cluster, topics, self.work)
+        try:
+            self.keep(
+                policy.PolicyRun(self.cluster, worker, options, self.broker_pid).measure(events, oracle)
+            )
+        finally:
+            worker.stop()
+            worker.wipe()
+        self.cluster.delete_topics(topics.prefix)
+
 
 class Sample:
     """Hands touchpoints to the oracle and keeps some of those that it accepted, evenly over the load."""
@@ -179,6 +234,18 @@ def profile(options: Options) -> int:
     return 0
 
 
+def bounds(options: Options) -> int:
+    """Measure what shared identifiers and endless components cost the others, in this process."""
+    BUILD.mkdir(exist_ok=True)
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=BUILD) as work:
+        for row in run_bounds(Path(work), time.time_ns() // 1_000_000):
+            append_row(row, options.results)
+            rows.append(row)
+    print(f"{format_table(rows)}\n\nKept in {options.results}")
+    return 0 if all(row["correct"] for row in rows) else 1
+
+
 def profile_worker(options: Options) -> int:
     """Run the throughput job of Elo once more under the sampler and print where the CPU went."""
     report = BUILD.resolve() / "bench-profile.txt"
@@ -209,7 +276,12 @@ def _workplace() -> Iterator[tuple[EmbeddedBroker, Path]]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-COMMANDS: Final = {"measure": measure, "profile": profile, "profile-worker": profile_worker}
+COMMANDS: Final = {
+    "measure": measure,
+    "profile": profile,
+    "profile-worker": profile_worker,
+    "bounds": bounds,
+}
 
 
 def main(arguments: list[str]) -> int:

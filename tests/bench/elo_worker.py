@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -80,6 +80,22 @@ class EloWorker:
             raise SystemExit(
                 f"bench: elo {' '.join(arguments)} failed: {done.stderr.strip() or done.stdout.strip()}"
             )
+
+    def apply(self, definitions: Iterable[Mapping[str, Any]]) -> None:
+        """Publish segment definitions, given in their JSON form."""
+        self.run("segments", "apply", self._file(definitions))
+
+    def preview(self, definitions: Iterable[Mapping[str, Any]], *options: str) -> float:
+        """Preview definitions; return how long the command took, s."""
+        started = time.monotonic()
+        self.run("segments", "preview", self._file(definitions), *options)
+        return round(time.monotonic() - started, 1)
+
+    def _file(self, definitions: Iterable[Mapping[str, Any]]) -> str:
+        path = self._log.with_name(f"{self.topics.prefix}segments.yaml")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(list(definitions)))  # JSON is YAML
+        return str(path)
 
     def metrics(self) -> dict[str, float]:
         """Each metric of the worker, summed over its labels; empty while it does not answer."""

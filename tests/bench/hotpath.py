@@ -10,7 +10,7 @@ import cProfile
 import gc
 import pstats
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -20,11 +20,12 @@ from rocksdict import Cache
 from pipeline.core.errors import Rejection
 from pipeline.core.outbox import Outbox
 from pipeline.core.outputs import Outputs
+from pipeline.core.policy import Policy
 from pipeline.core.resolver import Resolver
 from pipeline.core.segments.catalogue import Catalogue
 from pipeline.core.segments.definition import Definition
 from pipeline.core.segments.parse import definition_from_json, parse_definitions
-from pipeline.core.touch import EVENT_HASH, decode_touch, encode_touch
+from pipeline.core.touch import EVENT_HASH, Touch, decode_touch, encode_touch
 from pipeline.core.touchpoint import TouchpointReader
 from pipeline.runtime.store import Position, Store, history_key
 from pipeline.settings import load_policy, load_settings
@@ -44,9 +45,10 @@ SHOWN: Final = 45
 class HotPath:
     """Intake and resolver of one partition, with a clock for each stage."""
 
-    def __init__(self, work: Path, now_ms: int, definitions: int = 3) -> None:
+    def __init__(self, work: Path, now_ms: int, definitions: int = 3, policy: Policy | None = None) -> None:
+        """`policy`: another one than the shipped policy."""
         settings = load_settings()
-        policy = load_policy(settings)
+        policy = policy or load_policy(settings)
         self.now_ms = now_ms
         self.reader = TouchpointReader(policy, settings.sources, TouchpointDecoder())
         self.store = Store(work / "partition-0", Cache(CACHE_BYTES), settings.cache_mb * 1024 * 1024)
@@ -56,6 +58,8 @@ class HotPath:
         self.outputs = Outputs(policy, catalogue, self.store, key, settings.profile_interval_ms)
         self.resolver = Resolver(policy, self.store, self.outputs, lambda _: True)
         self.seconds: dict[str, float] = {}
+        self.outbox = Outbox()
+        """Of the last batch."""
         self._next_offset = 0
 
     @contextmanager
@@ -67,15 +71,15 @@ class HotPath:
 
     def handle(self, values: Sequence[bytes]) -> None:
         """One batch of touchpoints, through everything but Kafka."""
-        outbox = self.outputs.outbox = Outbox()
         with self.stage("intake: decode, check, normalise"):
-            touches = [self.reader.read(value, self.now_ms) for value in values]
+            read = [self.reader.read(value, self.now_ms) for value in values]
         with self.stage("intake: encode the touch"):
-            records = [
-                (touch.identifiers[0].encode(), encode_touch(touch))
-                for touch in touches
-                if not isinstance(touch, Rejection)
-            ]
+            touches = keyed(touch for touch in read if not isinstance(touch, Rejection))
+        self.resolve(touches)
+
+    def resolve(self, records: Sequence[tuple[bytes, bytes]]) -> None:
+        """One batch of touches with their keys, from what the resolver reads to what it keeps."""
+        outbox = self.outputs.outbox = Outbox()
         with self.stage("resolver: known event ids"):
             keys = [history_key(key, value[EVENT_HASH]) for key, value in records]
             known = self.store.known(keys, 0)
@@ -105,12 +109,19 @@ class HotPath:
             for due_ms, root in armed:
                 self.store.set_timer(due_ms, root)
 
+        self.outbox = outbox
+
     def flush(self) -> None:
         """Write what was kept to the disk."""
         with self.stage("disk: one write batch"):
             self.store.begin_flush({})
             self.store.flush(Position("hotpath"))
             self.store.end_flush()
+
+
+def keyed(touches: Iterable[Touch]) -> list[tuple[bytes, bytes]]:
+    """Touches as they lie in `elo.touches`: with the key that routes them."""
+    return [(touch.identifiers[0].encode(), encode_touch(touch)) for touch in touches]
 
 
 def unconcerned(count: int) -> Iterator[Definition]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -60,12 +61,23 @@ class PacedLoad:
             for event in events
         ]
 
-    def run(self, cluster: Cluster, rate: int, at_index: dict[int, Callable[[], None]]) -> Paced:
-        """Produce everything at `rate` a second. `at_index`: what to call just before which touchpoint."""
-        producer = cluster.producer(linger_ms=1)
+    def run(
+        self,
+        cluster: Cluster,
+        rate: int,
+        at_index: dict[int, Callable[[], None]],
+        stopping: threading.Event | None = None,
+    ) -> Paced:
+        """Produce everything at `rate` a second. `at_index`: what to call just before which touchpoint.
+
+        `stopping`: set by another thread when it is to end early.
+        """
+        producer = cluster.producer(linger_ms=1, queue_buffering_max_messages=1_000_000)
         sent: dict[str, float] = {}
         started = time.time()
         for index, (topic, key, value, event_id) in enumerate(self._ready):
+            if stopping is not None and stopping.is_set():
+                break
             due = started + index / rate
             while time.time() < due:
                 time.sleep(PACE_S)

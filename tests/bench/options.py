@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Final
 
 SYSTEMS: Final = ("raw", "elo", "kafka-streams")
-KINDS: Final = ("throughput", "restore", "latency")
+USUAL_KINDS: Final = ("throughput", "restore", "latency")
+MORE_KINDS: Final = ("policy", "timers", "backfill")
+"""Measured when they are asked for: they take minutes."""
+KINDS: Final = (*USUAL_KINDS, *MORE_KINDS)
 BUILD: Final = Path("build")
 
 
@@ -21,7 +24,7 @@ class Options:
 
     n: int = 200_000
     systems: tuple[str, ...] = SYSTEMS
-    kinds: tuple[str, ...] = KINDS
+    kinds: tuple[str, ...] = USUAL_KINDS
     rate: int = 2_000
     seconds: int = 30
     warm_up_s: int = 15
@@ -48,8 +51,8 @@ def read_options(environment: Mapping[str, str]) -> Options:
             raise SystemExit(f"{name}: write a whole number of at least 1, not {text!r}")
         return int(text)
 
-    def choice(name: str, known: tuple[str, ...]) -> tuple[str, ...]:
-        asked = environment.get(name, "").split() or list(known)
+    def choice(name: str, known: tuple[str, ...], default: tuple[str, ...]) -> tuple[str, ...]:
+        asked = environment.get(name, "").split() or default
         for item in asked:
             if item not in known:
                 raise SystemExit(f"{name}: {item!r} is not known, write some of: {' '.join(known)}")
@@ -58,8 +61,8 @@ def read_options(environment: Mapping[str, str]) -> Options:
     default = Options()
     return Options(
         n=number("BENCH_N", default.n),
-        systems=choice("BENCH_SYSTEMS", SYSTEMS),
-        kinds=choice("BENCH_KINDS", KINDS),
+        systems=choice("BENCH_SYSTEMS", SYSTEMS, default.systems),
+        kinds=choice("BENCH_KINDS", KINDS, default.kinds),
         rate=number("BENCH_RATE", default.rate),
         seconds=number("BENCH_SECONDS", default.seconds),
         warm_up_s=number("BENCH_WARM_UP", default.warm_up_s),

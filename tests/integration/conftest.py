@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.deployment import Deployment
+from tests.support.deployment import Deployment, Elo
 from tests.support.kafka import Kafka
+from tests.support.site import Site
 
 
 @pytest.fixture
@@ -19,3 +20,9 @@ def deployment(bare: Deployment) -> Deployment:
     """A deployment with its topics, two partitions each."""
     assert bare.elo("topics", "create", "--partitions", 2).code == 0
     return bare
+
+
+@pytest.fixture
+def elo(site: Site, capsys: pytest.CaptureFixture[str]) -> Elo:
+    """Runs a command against the `site` of a file, as a user would."""
+    return Deployment(site.fleet.bootstrap, site.fleet.prefix, capsys).elo

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import pytest
+import yaml
 
-from tests.support.deployment import Deployment, Done
+from tests.support.deployment import Elo
 from tests.support.fleet import Fleet
 from tests.support.kafka import Kafka
 from tests.support.site import Site
+from tests.support.touchpoints import DEFAULTS
 
-Elo = Callable[..., Done]
 BOUGHT: Final = {"event": "order_completed"}
 VIEWED: Final = {"event": "page_viewed", "within": "7d"}
 
@@ -34,12 +35,6 @@ def site(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sit
     site.stop()
     fleet.close()
     fleet.delete_topics()
-
-
-@pytest.fixture
-def elo(site: Site, capsys: pytest.CaptureFixture[str]) -> Elo:
-    """Runs a command against the deployment, as a user would."""
-    return Deployment(site.fleet.bootstrap, site.fleet.prefix, capsys).elo
 
 
 def decide(site: Site, decision_id: str, action: str, *identifiers: str, **more: Any) -> None:
@@ -228,3 +223,25 @@ def test_decisions_outlive_a_lost_disk_and_another_worker_reads_on(site: Site) -
     decide(site, "o2", "merge", "user_id:o1", "user_id:o2")
     assert ["user_id:o1", "user_id:o2"] in groups(site).values()
     assert site.fleet.hash() != hashed
+
+
+def test_a_component_that_is_full_is_seen_on_the_review_topic_and_in_the_metric(site: Site) -> None:
+    policy = yaml.safe_load(DEFAULTS.read_text("utf-8"))
+    site.fleet.publish(policy | {"version": 2, "component_identifiers_max": 20})
+    site.fleet.wait_idle()
+    name = 'elo_refused_links_total{reason="component_full"}'
+    before = refused_in(site, name)
+    site.send(*(site.touch("page_viewed", "user_id:agent", f"device_id:call-{n}") for n in range(30)))
+    assert refused_in(site, name) - before >= 30 - 20
+    (review,) = [one for one in site.fleet.records("identity.review") if one["component"] == "user_id:agent"]
+    assert review["kind"] == "oversized"
+    assert {"type": "user_id", "value": "agent"} in review["identifiers"]
+    assert "holds 20 identifiers and absorbs no more" in review["evidence"]
+    site.send(site.touch("page_viewed", "user_id:somebody", "device_id:else"))
+    assert len(site.profile("user_id:somebody")["identifiers"]) == 2
+
+
+def refused_in(site: Site, series: str) -> float:
+    """What the worker says of a series; 0 before it is there."""
+    lines = site.worker.get("metrics")[1].splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(series))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 from xml.etree import ElementTree
@@ -13,12 +13,11 @@ import pytest
 
 from pipeline.core.instant import format_instant
 from tests.support.crowd import Touchpoint
-from tests.support.deployment import Deployment, Done
+from tests.support.deployment import Elo
 from tests.support.fleet import Fleet
 from tests.support.kafka import Kafka
 from tests.support.site import Site
 
-Elo = Callable[..., Done]
 DAY_MS: Final = 86_400_000
 DEVICES: Final = 20  # more than one page of facets
 
@@ -36,12 +35,6 @@ def site(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sit
     site.stop()
     fleet.close()
     fleet.delete_topics()
-
-
-@pytest.fixture
-def elo(site: Site, capsys: pytest.CaptureFixture[str]) -> Elo:
-    """Runs a command against the deployment, as a user would."""
-    return Deployment(site.fleet.bootstrap, site.fleet.prefix, capsys).elo
 
 
 def tell_story(site: Site) -> None:

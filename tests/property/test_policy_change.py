@@ -4,11 +4,10 @@ force from the start, and every consumer can follow how it came to that.
 
 from __future__ import annotations
 
-import os
 import random
 from collections import Counter
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pytest
 
@@ -26,7 +25,6 @@ from tests.support.histories import (
 from tests.support.laws import (
     changes_of,
     check_outputs,
-    check_profiles,
     check_structure,
     members_of,
     profiles_of,
@@ -34,10 +32,9 @@ from tests.support.laws import (
 from tests.support.memory import Chaos, Cluster, Partition
 from tests.support.memory_definitions import MemoryControl
 from tests.support.memory_policies import MemoryChanges, MemoryPolicies, published, rehearsed
+from tests.support.plays import BEGIN_MS, SEEDS, any_chaos, check_all, feed, sent, wait_while_busy
 from tests.support.rocks import on_disk
 from tests.support.segment_cases import HOUR_MS, START_MS, random_definition
-
-SEEDS: Final = int(os.environ.get("ELO_TEST_SEEDS", "150"))
 
 
 @pytest.fixture
@@ -72,33 +69,22 @@ def play(
     decisions = random_decisions(rng, touches, 4) if seed % 3 == 0 else []
     file, policies, control = published(documents[0]), MemoryPolicies(), MemoryControl(definitions)
     cluster = Cluster(
-        file.policy, seed=seed, size=rng.choice(sizes), start_ms=START_MS + 6 * HOUR_MS,
-        chaos=Chaos(batch_max=rng.choice([1, 3, 20]), forget=rng.choice([0, 0.5, 1]),
-                    crash=rng.choice([0, 0.2]), delay_ms=rng.choice([0, 20, 2_000])),
+        file.policy, seed=seed, size=rng.choice(sizes), start_ms=BEGIN_MS, chaos=any_chaos(rng),
         make_definitions=lambda partition: MemoryChanges(policies, file, control, partition),
         partition=partition,
     )  # fmt: skip
-    sent = [touch for one in decisions for touch in one.touches(one.identifiers[:1])]
-    arrivals = shuffled_with_repetitions(rng, [*touches, *sent])
+    arrivals = shuffled_with_repetitions(rng, sent(touches, decisions))
     change_at = rng.randrange(len(arrivals) + 1)
-    for number, touch in enumerate(arrivals):
-        if number == change_at:
-            policies.publish(documents[1])
-        cluster.accept(touch)
-        cluster.run(rng.randrange(6))
-        if rng.random() < 0.2:
-            cluster.now_ms += rng.choice([1, 30, 300, HOUR_MS // 3])
-    if change_at == len(arrivals):
-        if rng.random() < 0.5:
-            cluster.settle()
-        policies.publish(documents[1])
+    feed(cluster, rng, arrivals[:change_at], wait_while_busy)
+    if change_at == len(arrivals) and rng.random() < 0.5:
+        cluster.settle()
+    policies.publish(documents[1])
+    feed(cluster, rng, arrivals[change_at:], wait_while_busy)
     cluster.advance(max(cluster.now_ms, START_MS + rng.randrange(6, 18) * HOUR_MS))
     cluster.advance(cluster.now_ms + 2_000)
     cluster.policy = parse_policy(documents[1])
     assert not any(one.definitions.open_steps() for one in cluster.partitions)
-    check_structure(cluster)
-    check_profiles(cluster, touches, definitions, decisions)
-    check_outputs(cluster)
+    check_all(cluster, touches, definitions, decisions)
     return cluster
 
 
@@ -115,7 +101,7 @@ def test_what_a_rehearsal_foretells_is_what_publishing_does(seed: int) -> None:
         make_definitions=lambda partition: MemoryChanges(policies, file, control, partition),
     )  # fmt: skip
     decided = random_decisions(rng, touches, 3) if seed % 2 else []
-    for touch in [*touches, *(sent for one in decided for sent in one.touches(one.identifiers[:1]))]:
+    for touch in sent(touches, decided):
         cluster.accept(touch)
     cluster.settle()
     foretold = rehearsed(cluster, parse_policy(documents[1]), definitions)

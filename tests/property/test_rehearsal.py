@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import random
-from typing import Final
 
 import pytest
 
@@ -16,9 +14,8 @@ from tests.support.histories import keep_shared, policy_change, random_touches
 from tests.support.laws import members_of
 from tests.support.memory import PROFILE_KEY, Chaos, Cluster
 from tests.support.memory_policies import rehearsed
+from tests.support.plays import BEGIN_MS, SEEDS
 from tests.support.segment_cases import HOUR_MS, START_MS, random_definition
-
-SEEDS: Final = int(os.environ.get("ELO_TEST_SEEDS", "150"))
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
@@ -32,7 +29,7 @@ def test_a_rehearsal_foretells_the_profiles_and_memberships_of_the_oracle(seed: 
     after = parse_policy(documents[1])
     cluster = Cluster(
         before, map(definition_from_json, definitions), seed=seed, size=rng.choice([1, 3]),
-        start_ms=START_MS + 6 * HOUR_MS, chaos=Chaos(batch_max=20, delay_ms=rng.choice([0, 20])),
+        start_ms=BEGIN_MS, chaos=Chaos(batch_max=20, delay_ms=rng.choice([0, 20])),
     )  # fmt: skip
     for touch in touches:
         cluster.accept(touch)

@@ -122,7 +122,11 @@ class Crowd:
         if rng.random() < 0.12:
             identifiers.append(("user_id", human.user))
         kind = rng.choices(("product_viewed", "page_viewed", "order_completed"), (6, 3, 1))[0]
-        properties = {"category": rng.choice(CATEGORIES)} if kind == "product_viewed" else {}
+        properties: dict[str, Any] = {}
+        if kind == "product_viewed":
+            properties["category"] = rng.choice(CATEGORIES)
+        elif kind == "order_completed":
+            properties["total"] = 10 + len(self.sent) % 40
         return identifiers, {"source": source, "type": kind, "properties": properties}
 
 

@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -36,6 +37,10 @@ class Done:
     @property
     def documents(self) -> list[Any]:
         return [json.loads(line) for line in self.out.splitlines()]
+
+
+Elo = Callable[..., Done]
+"""Runs a command against a deployment, as a user would."""
 
 
 class Deployment:

@@ -1,4 +1,4 @@
-"""Tables of the reference pages, and the schema of definitions, that are printed from code.
+"""Tables of the reference pages, and the files of `schemas/`, that are printed from code.
 
 `make docs` writes them, tests compare them.
 """
@@ -31,11 +31,22 @@ def metrics_table() -> str:
     """
     from pipeline.runtime.metrics import declared_metrics
 
+    return _metrics_table(declared_metrics())
+
+
+def _metrics_table(declared: Mapping[str, tuple[str, tuple[str, ...], str]]) -> str:
     rows = ["| metric | kind | labels | meaning |", "|---|---|---|---|"]
-    for name, (kind, labels, text) in sorted(declared_metrics().items()):
+    for name, (kind, labels, text) in sorted(declared.items()):
         cells = (f"`{name}`", kind, ", ".join(f"`{label}`" for label in labels), text)
         rows.append("| " + " | ".join(cells).replace("|  |", "| |") + " |")
     return "\n".join(rows) + "\n"
+
+
+def delivery_metrics_table() -> str:
+    """The same of `elo deliver run`."""
+    from connectors.deliver.metrics import declared_metrics
+
+    return _metrics_table(declared_metrics())
 
 
 def grammar_table() -> str:
@@ -52,12 +63,22 @@ def definition_schema() -> str:
     return json.dumps(definition_schema(), indent=1) + "\n"
 
 
+def asyncapi() -> str:
+    """The AsyncAPI document of all topics."""
+    from pipeline import __version__
+    from pipeline.wire.asyncapi import asyncapi_document
+
+    return json.dumps(asyncapi_document(__version__), indent=1, ensure_ascii=False) + "\n"
+
+
 SCHEMA_FILE: Final = ROOT / "schemas" / "segments.schema.json"
+ASYNCAPI_FILE: Final = ROOT / "schemas" / "asyncapi.json"
 TABLES: Final[Mapping[str, Callable[[], str]]] = MappingProxyType(
     {
         "docs/reference/settings.md": settings_table,
         "docs/reference/metrics.md": metrics_table,
         "docs/reference/segments.md": grammar_table,
+        "docs/reference/delivery.md": delivery_metrics_table,
     }
 )
 
@@ -70,8 +91,9 @@ def with_table(page: str, table: str) -> str:
 
 
 def main() -> None:
-    """Write every table into its page, and the schema."""
+    """Write every table into its page, the schema of definitions and the AsyncAPI document."""
     SCHEMA_FILE.write_text(definition_schema(), "utf-8")
+    ASYNCAPI_FILE.write_text(asyncapi(), "utf-8")
     for path, render in TABLES.items():
         page = ROOT / path
         page.write_text(with_table(page.read_text("utf-8"), render()), "utf-8")

@@ -57,6 +57,15 @@ def random_policy(rng: random.Random, **changes: Any) -> Policy:
     return parse_policy(document | TIMES | changes)
 
 
+def owning_policy(rng: random.Random) -> Policy:
+    """A policy in which values go from one owner to the next, and nothing slides."""
+    identifiers = {name: dict(rule) for name, rule in IDENTIFIERS.items()}
+    for name in rng.sample(["email", "phone", "device_id", "anonymous_id"], k=rng.randrange(1, 4)):
+        identifiers[name]["unique"] = "newest"
+        identifiers[name].pop("on_conflict", None)
+    return parse_policy({"identifiers": identifiers, "traits": SURVIVORSHIP} | TIMES)
+
+
 def policy_change(rng: random.Random) -> tuple[dict[str, Any], dict[str, Any]]:
     """Two policies, as documents, of which the second may take the place of the first while workers run."""
     first, second = ({name: dict(rule) for name, rule in IDENTIFIERS.items()} for _ in range(2))

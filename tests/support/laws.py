@@ -125,23 +125,33 @@ def changes_of(cluster: Cluster) -> list[MembershipChange]:
 def check_sequences(cluster: Cluster, forgotten: bool = False) -> None:
     """Per profile and segment: 1, 2, 3 …, entered and exited by turns; every change id is new.
 
+    A silent entry comes first, is not counted, and makes an exit the first change.
     `forgotten`: profiles may have expired, and may have begun again from 1 after an exit.
     """
     last: dict[tuple[str, str], int] = {}
+    silent: set[tuple[str, str]] = set()
     ids = set()
     for change in changes_of(cluster):
         key = change.profile_id, change.segment_id
+        if change.silent:
+            assert key not in last, change
+            assert (change.change, change.sequence, change.backfill) == ("entered", 0, True), change
+            silent.add(key)
+            last[key] = 0
+            continue
+        odd = "exited" if key in silent else "entered"
+        even = "entered" if key in silent else "exited"
         if forgotten and change.sequence == 1 and last.get(key, 0) % 2 == 0:
             last[key] = 0
         assert change.sequence == last.get(key, 0) + 1, change
-        assert change.change == ("entered" if change.sequence % 2 else "exited"), change
+        assert change.change == (odd if change.sequence % 2 else even), change
         assert forgotten or change.change_id not in ids, change
         last[key] = change.sequence
         ids.add(change.change_id)
 
 
 def replay(cluster: Cluster) -> Members:
-    """Who is inside what for a reader of `segments.membership`."""
+    """Who is inside what for a reader of `segments.current`."""
     members: Members = set()
     for change in changes_of(cluster):
         key = change.profile_id, change.segment_id

@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from pipeline.core.segments.definition import Definition
 from pipeline.core.segments.parse import definition_from_json
 from pipeline.core.touch import decode_touch
 from pipeline.runtime import definitions as runtime
+from pipeline.runtime.pace import Pace
 from tests.support.memory import Partition
 
 
@@ -23,10 +25,19 @@ class MemoryControl:
         for definition in definitions:
             self.apply(definition)
 
-    def apply(self, definition: Mapping[str, Any]) -> None:
-        """Add a segment or edit it."""
+    def apply(self, definition: Mapping[str, Any], **flags: bool) -> None:
+        """Add a segment or edit it, as `elo segments apply` does: it stays paused. `flags`: of a new one."""
         offset, known = self.view
-        self.view = offset + 1, {**known, definition["id"]: definition_from_json(definition)}
+        new, old = definition_from_json(definition), known.get(definition["id"])
+        if old is not None:
+            flags = {"paused": old.paused, "silent": old.silent}
+        self.view = offset + 1, {**known, new.id: replace(new, **flags)}
+
+    def pause(self, segment_id: str, paused: bool = True) -> None:
+        """Pause a segment, or resume it."""
+        offset, known = self.view
+        definition = replace(known[segment_id], paused=paused)
+        self.view = offset + 1, {**known, segment_id: definition}
 
     def delete(self, segment_id: str) -> None:
         """Delete a segment."""
@@ -61,7 +72,7 @@ class MemoryDefinitions(runtime.Definitions):
         store: Any = partition.store
         settings: Any = None
         super().__init__(
-            control, settings, "", partition.number, partition.cluster.size, store, partition.resolver
+            control, settings, "", partition.number, partition.cluster.size, store, partition.resolver, Pace()
         )
 
     def _read(self) -> list[Any]:

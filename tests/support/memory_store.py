@@ -57,7 +57,7 @@ class MemoryStore:
             self.identifiers[identifier] = IdentifierNode.decode(self.values[key])
         return self.identifiers[identifier]
 
-    def component(self, root: str) -> Component | None:
+    def component(self, root: str, in_passing: bool = False) -> Component | None:
         """The component of a root with all its pages, or None."""
         if root not in self.components:
             key = component_key(root)

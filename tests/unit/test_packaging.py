@@ -35,6 +35,7 @@ NOT_IMPORTED: Final = (
     "click",  # only pinned: Faust breaks with a newer one
     "tzdata",  # read by the standard library's zoneinfo
     "setuptools",  # imported by deploy/compile_core.py only
+    "authlib", "cachetools", "httpx",  # what confluent-kafka's registry client imports
     "hatchling", "mypy", "pytest-xdist", "ruff", "types-psutil", "types-pyyaml", "uv",  # run, not imported
 )  # fmt: skip
 

@@ -7,7 +7,7 @@ change of membership leads to.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
@@ -16,6 +16,7 @@ from ..facet import NEVER, Facet
 from .asked import Asked, asked_by
 from .compile import compile_condition
 from .definition import (
+    All,
     Atom,
     Condition,
     ConsentGiven,
@@ -38,6 +39,7 @@ compiled code would not see that a test has made it small."""
 TYPE_SETS_MAX: Final = 1_000  # sets of identifier types for which it is kept who is inside with nothing else
 EMPTY: Final = Facet()
 """A profile of which nothing is known. Never changed."""
+EVERYBODY: Final = All(())
 _INSIDE: Final = (True, NEVER)
 _OUTSIDE: Final = (False, NEVER)
 Value = TypeVar("Value")
@@ -56,7 +58,7 @@ class CompiledSegment:
     """One definition, ready to be evaluated over a fold. Not written again.
 
     `where`: its condition with those of other segments written out; `atoms`, `asked`: what is in that.
-    `timed`: whether the answer can change by itself.
+    `timed`: whether the answer can change by itself. `paused`: nobody enters.
     """
 
     __slots__ = (
@@ -68,6 +70,7 @@ class CompiledSegment:
         "atoms",
         "definition",
         "id",
+        "paused",
         "timed",
         "uses",
         "version",
@@ -78,6 +81,7 @@ class CompiledSegment:
         self.definition = definition
         self.id = definition.id
         self.version = definition.version
+        self.paused = definition.paused
         self.atoms: tuple[Atom, ...] = tuple(atoms(where))
         self.asked: tuple[Asked, ...] = tuple(asked for one in self.atoms for asked in asked_by(one))
         self.uses: tuple[LeafUse, ...] = _uses(self.asked)
@@ -201,14 +205,19 @@ class Catalogue:
         "segments",
     )
 
-    def __init__(self, definitions: Iterable[Definition]) -> None:
-        """Compile. Raises InvariantViolation when two definitions have one id: keep them by id."""
+    def __init__(
+        self, definitions: Iterable[Definition], among: Mapping[str, Definition] | None = None
+    ) -> None:
+        """Compile. Raises InvariantViolation when two definitions have one id: keep them by id.
+
+        `among`: by id, those that references are looked up in; by default the definitions themselves.
+        """
         named: dict[str, Definition] = {}
         for definition in sorted(definitions, key=lambda definition: definition.id):
             if definition.id in named:
                 raise InvariantViolation("two definitions have one id", segment=definition.id)
             named[definition.id] = definition
-        references = References(named)
+        references = References(named if among is None else among)
         compiled = {name: CompiledSegment(one, references.expand(one.where)) for name, one in named.items()}
         self.segments: Mapping[str, CompiledSegment] = MappingProxyType(compiled)
         self.leaves: Mapping[str, Leaf] = MappingProxyType(_leaves(compiled.values()))
@@ -285,6 +294,23 @@ class Catalogue:
             for key in dict.fromkeys(keys_of(segment)):
                 index.setdefault(key, []).append(segment)
         return _frozen(index)
+
+
+def deciding(catalogue: Catalogue, pending: Collection[str]) -> Catalogue:
+    """What is told of a catalogue: all but segments whose ids are in `pending`, and paused ones.
+
+    Of a paused segment with a purpose it is still told who withdraws consent: everybody else is inside.
+    """
+    named = {name: segment.definition for name, segment in catalogue.segments.items()}
+    if not pending and not any(one.paused for one in named.values()):
+        return catalogue
+    told: list[Definition] = []
+    for name, one in named.items():
+        if name not in pending and not one.paused:
+            told.append(one)
+        elif name not in pending and one.purpose is not None:
+            told.append(replace(one, where=EVERYBODY))
+    return Catalogue(told, named)
 
 
 def _frozen(lists: Mapping[str, list[Value]]) -> dict[str, tuple[Value, ...]]:

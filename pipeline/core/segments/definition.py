@@ -18,6 +18,8 @@ from ..duration import format_duration
 from .document import NOWHERE, Place
 
 HASH_CHARS: Final = 64  # SHA-256 in hexadecimal
+ASSIGNED: Final = ("version", "paused", "silent")
+"""Keys of a definition on `segments.definitions` that the commands write, and no file."""
 Scalar: TypeAlias = str | int | float | bool
 Operand: TypeAlias = Scalar | tuple[Scalar, ...]
 
@@ -278,19 +280,29 @@ Condition: TypeAlias = Group | Atom
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """One checked segment definition. `purpose` None: no consent is needed. `version` counts from 1."""
+    """One checked segment definition. `purpose` None: no consent is needed. `version` counts from 1.
+
+    `paused`: what consumers were told stands still. `silent`: nobody is told of the first population but by
+    `segments.current`. Both are said to the commands and are no part of the rules.
+    """
 
     id: str
     name: str
     purpose: str | None
     where: Condition
     version: int = 1
+    paused: bool = False
+    silent: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The form on `segments.definitions`. `parse.definition_from_json` is its inverse."""
         written: dict[str, Any] = {"id": self.id, "name": self.name, "version": self.version}
         if self.purpose is not None:
             written["purpose"] = self.purpose
+        if self.paused:
+            written["paused"] = True
+        if self.silent:
+            written["silent"] = True
         return written | {"where": self.where.to_json()}
 
     def with_version(self, version: int) -> Definition:
@@ -298,9 +310,8 @@ class Definition:
         return replace(self, version=version)
 
     def content_hash(self) -> str:
-        """Hexadecimal hash of everything except the version: equal means that applying it changes nothing."""
-        written = self.to_json()
-        del written["version"]
+        """Hexadecimal hash of all that a file says: equal means that applying it changes nothing."""
+        written = {name: value for name, value in self.to_json().items() if name not in ASSIGNED}
         return hashlib.sha256(canonical_bytes(written)).hexdigest()
 
     def rule_hash(self) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
@@ -24,13 +25,19 @@ from .conditions import (
     refuse_key,
     whole_number,
 )
-from .definition import All, AnyOf, Condition, ConsentGiven, Definition, HasIdentifier, NoneOf
+from .definition import ASSIGNED, All, AnyOf, Condition, ConsentGiven, Definition, HasIdentifier, NoneOf
 from .document import DefinitionError, Node, Place, read_json, read_yaml, similar_to
 
 CONDITIONS_MAX: Final = 200  # conditions in one definition; bounds the work per evaluation
 NESTING_MAX: Final = 16  # groups inside groups
 IDENTIFIER_TYPE: Final = re.compile(r"(?:[a-z][a-z0-9_]{0,49}\.)?[a-z][a-z0-9_]{0,49}")  # `crm.user_id` too
 DEFINITION_KEYS: Final = ("id", "name", "purpose", "where")
+SAID_ELSEWHERE: Final[Mapping[str, str]] = MappingProxyType({
+    "version": "counted when applying",
+    "paused": "said by elo segments pause and resume",
+    "silent": "said by elo segments apply --silent",
+})  # fmt: skip
+"""What a definition on `segments.definitions` says and no file."""
 
 
 def parse_definitions(text: str, identifier_types: tuple[str, ...] = ()) -> list[Definition]:
@@ -47,10 +54,9 @@ def parse_definitions(text: str, identifier_types: tuple[str, ...] = ()) -> list
     definitions: dict[str, Definition] = {}
     for node in nodes:
         entries = _definition_entries(node)
-        if "version" in entries:
-            raise DefinitionError(
-                entries["version"].key_place, "version is counted when applying", "remove it"
-            )
+        for key, said in SAID_ELSEWHERE.items():
+            if key in entries:
+                raise DefinitionError(entries[key].key_place, f"{key} is {said}", "remove it")
         definition = _Reader(identifier_types).definition(node, entries)
         if definition.id in definitions:
             entries["id"].refuse(f"the id {definition.id} stands here twice", "give each segment its own id")
@@ -67,7 +73,19 @@ def definition_from_json(document: object) -> Definition:
     entries = _definition_entries(node)
     version = entries.get("version")
     number = 1 if version is None else whole_number(version, "version", 1, (1 << 31) - 1)
-    return _Reader(()).definition(node, entries).with_version(number)
+    definition = _Reader(()).definition(node, entries)
+    return replace(
+        definition, version=number, paused=_flag(entries, "paused"), silent=_flag(entries, "silent")
+    )
+
+
+def _flag(entries: dict[str, Node], name: str) -> bool:
+    node = entries.get(name)
+    if node is None:
+        return False
+    if not isinstance(node.value, bool):
+        node.refuse(f"{name} is true or false, not {node.kind()}", f"write {name}: true or leave it out")
+    return node.value
 
 
 def _definition_entries(node: Node) -> dict[str, Node]:
@@ -86,7 +104,7 @@ class _Reader:
 
     def definition(self, node: Node, entries: dict[str, Node]) -> Definition:
         for key, value in entries.items():
-            if key not in DEFINITION_KEYS and key != "version":
+            if key not in DEFINITION_KEYS and key not in ASSIGNED:
                 refuse_key(key, value, "a definition", DEFINITION_KEYS)
         for key in ("id", "where"):
             if key not in entries:

@@ -8,24 +8,22 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import orjson
 
-from ..duration import format_duration
 from ..facet import Facet
 from ..node import Component, Profile
 from ..touch import Touch
-from .asked import asked_by
 from .catalogue import Catalogue, CompiledSegment
 from .definition import Definition
 from .leaf import LeafState, combine_states
+from .notes import leaves_to_fill, notes_of
 from .references import users_of
-from .words import approximations, describe
 
-EXAMPLES_MAX: Final = 10  # profile ids shown of each group, the smallest
+EXAMPLES_MAX: Final = 20  # profile ids shown of each group, the smallest
 OVERLAPS_MAX: Final = 10  # other segments shown, those that share most profiles
 
 
@@ -74,6 +72,13 @@ class SegmentPreview:
         if inside != was_inside:
             (self.entering if inside else self.leaving).add(profile.id)
 
+    def scale(self, factor: float) -> None:
+        """Turn the numbers of a sample into estimates for all."""
+        self.today = round(self.today * factor)
+        for group in (self.inside, self.entering, self.leaving):
+            group.count = round(group.count * factor)
+        self.overlaps = Counter({name: round(count * factor) for name, count in self.overlaps.items()})
+
     def to_json(self) -> dict[str, Any]:
         """The shape of one segment in `elo segments preview --json`."""
         return {
@@ -90,43 +95,35 @@ class SegmentPreview:
 class Preview:
     """Takes touches first, if there are leaves to fill, then every live profile.
 
-    `applied`: the definitions in force. `history_ms`: how far back touches are kept.
+    `applied`: the definitions in force, of which `removed` would be deleted. `history_ms`: how far back
+    touches are kept.
     """
 
     def __init__(
-        self, definitions: Iterable[Definition], applied: Iterable[Definition], history_ms: int
+        self,
+        definitions: Iterable[Definition],
+        applied: Iterable[Definition],
+        history_ms: int,
+        removed: Collection[str] = (),
     ) -> None:
         wanted = {one.id: one for one in definitions}
         before = {one.id: one for one in applied}
-        self._all = {**before, **wanted}
+        self._all = {name: one for name, one in {**before, **wanted}.items() if name not in removed}
         self._catalogue = Catalogue(self._all.values())
-        known = Catalogue(before.values()).leaves
-        self.fill: dict[str, bool] = {}
+        self.fill = leaves_to_fill(self._catalogue.leaves, Catalogue(before.values()).leaves)
         """Leaf key → whether the state keeps it, but too few instants of it."""
-        for key, leaf in self._catalogue.leaves.items():
-            if key not in known or leaf.capacity > known[key].capacity:
-                self.fill[key] = key in known
         self._filled: dict[str, Facet] = {}
         self._wanted = [self._catalogue.segments[name] for name in sorted(wanted)]
         self.segments = {
             segment.id: SegmentPreview(segment.definition, list(self._notes(segment, history_ms)))
             for segment in self._wanted
         }
+        self._removed = [SegmentPreview(before[name], []) for name in sorted(removed)]
+        self.segments.update((one.definition.id, one) for one in self._removed)
         self.profiles = 0
 
     def _notes(self, segment: CompiledSegment, history_ms: int) -> Iterator[str]:
-        history = format_duration(history_ms)
-        for one in segment.atoms:
-            for asked in asked_by(one):
-                if not asked.needs_leaf() or asked.key() not in self.fill:
-                    continue
-                if asked.within_ms is None:
-                    yield f"{describe(one)}: counted from the history only, which goes back {history}"
-                elif asked.within_ms > history_ms:
-                    yield (
-                        f"{describe(one)}: the window is longer than the history, which goes back {history}"
-                    )
-        yield from approximations(segment.definition)
+        yield from notes_of(segment, self.fill, history_ms)
         if users := sorted(users_of([segment.id], self._all)):
             yield f"also changes who is inside {', '.join(users)}"
 
@@ -155,6 +152,14 @@ class Preview:
         for segment in self._wanted:
             inside, _ = segment.evaluate(fold, profile.types, now_ms)
             self.segments[segment.id].add(profile, inside)
+        for one in self._removed:
+            one.add(profile, False)
+
+    def scale(self, factor: float) -> None:
+        """Turn the numbers of a sample into estimates for all: `factor` times as many."""
+        self.profiles = round(self.profiles * factor)
+        for one in self.segments.values():
+            one.scale(factor)
 
     def _leaves(self, component: Component, profile: Profile) -> dict[str, LeafState]:
         """The states of the leaves to fill, of all facets of a profile."""

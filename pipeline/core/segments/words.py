@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import assert_never
 
 from ..duration import format_duration
-from . import asked
 from .definition import (
     All,
     AnyOf,
@@ -14,7 +12,6 @@ from .definition import (
     Condition,
     ConsentGiven,
     Day,
-    Definition,
     EventAggregate,
     EventCount,
     EventSequence,
@@ -28,7 +25,6 @@ from .definition import (
     Test,
     TraitDate,
     TraitTests,
-    atoms,
 )
 
 
@@ -90,12 +86,3 @@ def _operand(test: Test) -> str:
 
 def _where(where: tuple[PropertyTests, ...]) -> str:
     return " and ".join(f"{tested.property} {_tests(tested.tests)}" for tested in where)
-
-
-def approximations(definition: Definition) -> Iterator[str]:
-    """Where a bound on what is kept of a person decides, and not all of its events."""
-    for one in dict.fromkeys(atoms(definition.where)):
-        if isinstance(one, EventAggregate) and one.within_ms is not None:
-            yield f"{describe(one)}: of the newest {asked.KEPT_MAX} such events of a person"
-        elif isinstance(one, EventSequence):
-            yield f"{describe(one)}: each step looks at the newest {asked.KEPT_MAX} such events of a person"

@@ -19,6 +19,7 @@ from pipeline.core import decisions
 from pipeline.core.contact import KINDS, Contacts
 from pipeline.core.decision_reader import DecisionReader, Told
 from pipeline.core.decisions import Decision
+from pipeline.core.messages import Decided
 from pipeline.core.outbox import MembershipChange, ProfileAlias, Review
 from pipeline.core.policy import Policy, read_policy
 from pipeline.core.segments.parse import definition_from_json
@@ -331,6 +332,25 @@ def test_a_split_of_people_who_were_separate_before_gives_the_old_id_back() -> N
         "device_id:d is itself, unmerge, decision:s1",
         "device_id:d entered 3, unmerge, decision:s1,2 device_id:d",
     ]
+
+
+def test_decisions_that_come_ahead_of_their_merge_show_nothing_by_themselves() -> None:
+    rules = read_policy(SHOP)
+    cluster = cluster_of(rules, 1)
+    for line in CHAIN:
+        cluster.accept(read(line, rules)[0][0])
+        cluster.settle()
+    (split,) = read("10 split s1 device_id:d", rules)[1]
+    cluster.accept(read("11 user_id:ana", rules)[0][0])
+    cluster.run(1)  # A snapshot is to be published.
+    told = len(cluster.told)
+    cluster.deliver([("user_id:ana", Decided({split.name: split.row()}))])
+    cluster.settle()
+    assert cluster.told[told:] == []
+    cluster.advance(cluster.now_ms + rules.link_wait_ms)
+    groups = sorted(one["identifiers"] for one in profiles_of(cluster))
+    assert groups == [["device_id:d"], ["user_id:ana", "email:a@x.co"]]
+    check_outputs(cluster)
 
 
 def test_a_component_with_too_many_decisions_takes_no_more_but_undoes_what_it_has(

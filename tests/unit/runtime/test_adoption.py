@@ -6,13 +6,15 @@ from typing import Any
 
 import pytest
 
+from pipeline.core import adopting
 from pipeline.core.errors import ConfigError
 from pipeline.core.facet import NEVER
+from pipeline.core.links import groups_in
 from pipeline.core.node import armed_of, component_key
 from pipeline.core.published import Published, decode_published
 from pipeline.core.touch import Touch
 from tests.support.evidence import START_MS
-from tests.support.memory import Cluster, Partition
+from tests.support.memory import Chaos, Cluster, Partition, partition_of
 from tests.support.memory_definitions import MemoryControl
 from tests.support.memory_policies import MemoryChanges, MemoryPolicies, published
 
@@ -141,6 +143,29 @@ def test_a_shorter_retention_sets_the_timers_of_who_is_kept() -> None:
     due_ms = armed_of(values[component_key("device_id:d")])
     assert due_ms != NEVER
     assert due_ms <= made.cluster.now_ms + 7 * 86_400_000
+
+
+def test_a_component_that_is_read_again_and_again_before_its_turn_is_judged_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = Deployment(document(1))
+    for number in range(3):
+        made.see(number, "user_id:u", f"device_id:d{number}")
+    made.work()
+    made.cluster.chaos = Chaos(forget=1.0)
+    here = partition_of("user_id:u", 2)
+    made.cluster.down = {1 - here}  # So its turn does not come.
+    made.policies.publish(document(2, device_limit=2))
+    judged: list[Any] = []
+    monkeypatch.setattr(adopting, "groups_in", lambda *given: judged.append(given) or groups_in(*given))
+    for number in range(3, 6):
+        made.see(number, "user_id:u")
+    assert len(judged) == 1
+    partition = made.cluster.partitions[here]
+    assert partition.resolver.adopter is not None
+    assert partition.resolver.adopter.judged == {"user_id:u"}
+    partition.definitions.rollback(partition.before)
+    assert not partition.resolver.adopter.judged, "what was judged in a void batch is judged again"
 
 
 def test_a_record_of_the_topic_is_read_back_and_what_is_none_is_refused() -> None:

@@ -27,6 +27,16 @@ def test_nothing_goes_before_it_is_told_to_shrink() -> None:
     assert [cache.get(f"n{at}") for at in (6, 7, 8)] == [None, 7, 8]
 
 
+def test_what_was_put_aside_goes_before_what_is_in_use() -> None:
+    cache: Recent[int] = Recent(2)
+    cache.put("a", 1)
+    cache.put("b", 2)
+    cache.put_aside("c", 3)
+    assert len(cache) == 3
+    cache.shrink()
+    assert [cache.get(name) for name in "abc"] == [1, 2, None]
+
+
 def test_a_dropped_node_is_gone() -> None:
     cache: Recent[int] = Recent(2)
     cache.put("a", 1)

@@ -73,3 +73,19 @@ def test_every_timer_fires_once_in_order_however_few_are_loaded_at_once(
         )
         fired.extend(timers.due(HORIZON_MS * 9, 1_000))
     assert sorted(fired) == sorted(set(every))
+
+
+def test_a_wave_of_timers_is_taken_into_memory_bit_by_bit_and_fires_in_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "LOADED_MAX", 10)
+    timers, fired = Timers(), list[int]()
+    dues = [1_000 + number // 3 for number in range(900)]
+    keys = [timer_key(due_ms, f"r{number:04d}") for number, due_ms in enumerate(dues)]
+    while len(fired) < len(dues):
+        if timers.wants_more(5_000):
+            timers.extend([key for key in keys if key >= timer_key(timers.horizon_ms, "")], 5_000)
+        assert len(timers.heap) < 10 // 2 + 10 + 3  # What was left, what is loaded, and the same instant.
+        assert timers.next_ms() <= 5_000
+        fired += [due_ms for due_ms, _ in timers.due(5_000, 4)]
+    assert fired == dues
