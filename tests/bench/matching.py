@@ -81,14 +81,20 @@ def row(label: str, records: list[dict[str, Any]]) -> str:
     cells = [label, f"{len(records)}", f"{mean['f1']:.4f}", f"{min(one['f1'] for one in found):.4f}"]
     cells += [f"{mean['precision']:.4f}", f"{mean['recall']:.4f}", f"{agreement:.4f}", f"{speed:.0f}"]
     cells.append(f"{max(memory for _, _, memory in runs)}")
-    if SPLINK.exists():
-        other = measure(
-            run([str(SPLINK), str(Path(__file__).with_name("splink_child.py"))], records)[0], truth
-        )
-        cells += [f"{other['f1']:.4f}", f"{other['precision']:.4f}"]
-    else:
-        cells += ["", ""]
+    cells += beside(records, truth)
     return f"| {' | '.join(cells)} |"
+
+
+def beside(records: list[dict[str, Any]], truth: dict[str, str]) -> list[str]:
+    """F1 and precision of Splink; empty where it is not installed or cannot do a set."""
+    if not SPLINK.exists():
+        return ["", ""]
+    try:
+        clusters, _, _ = run([str(SPLINK), str(Path(__file__).with_name("splink_child.py"))], records)
+    except subprocess.CalledProcessError:
+        return ["failed", ""]
+    found = measure(clusters, truth)
+    return [f"{found['f1']:.4f}", f"{found['precision']:.4f}"]
 
 
 def shuffled(records: list[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
@@ -112,7 +118,7 @@ def run(command: list[str], records: list[dict[str, Any]]) -> Run:
             _, status, usage = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
-            raise SystemExit(f"{command} ended with {process.returncode}")
+            raise subprocess.CalledProcessError(process.returncode, command)
         clusters = dict(line.split("\t") for line in target.read_text("utf-8").splitlines())
     return clusters, usage.ru_utime + usage.ru_stime, usage.ru_maxrss // 1024
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+from importlib import import_module
 from itertools import combinations
 
 NAMES = ("given_name", "surname", "full_name", "mother_name", "org_name")
@@ -25,16 +26,14 @@ EXACT = (
     "race_ethnicity",
 )
 BLOCKED_MAX = 7  # fields; two of them are a blocking rule
-CERTAIN_MAX = 5  # fields; three of them that agree are taken as a match when the prior is estimated
+CERTAIN_MAX = 5  # fields; three of them that agree (of three, two) are taken as a match for the prior
 FILLED_MIN = 0.2  # of the records must hold a field that is compared
 
 
 def main(path: str) -> None:
     """Cluster the records of a file."""
-    import duckdb
-    import splink.comparison_library as cl
-    from splink import DuckDBAPI, Linker, SettingsCreator, block_on
-
+    # No dependency of this project: they are found in the environment that runs this file.
+    duckdb, splink, cl = map(import_module, ("duckdb", "splink", "splink.comparison_library"))
     with open(path, encoding="utf-8") as lines:
         records = [json.loads(line) for line in lines]
     filled = [
@@ -62,20 +61,22 @@ def main(path: str) -> None:
 
     keys = [name for name in filled if name not in ("state", "gender", "middle_name", "race_ethnicity")]
     keys = keys[:BLOCKED_MAX]
-    rules = [block_on(a, b) for a, b in combinations(keys, 2)]
-    settings = SettingsCreator(
+    rules = [splink.block_on(a, b) for a, b in combinations(keys, 2)]
+    settings = splink.SettingsCreator(
         link_type="dedupe_only",
         comparisons=[compared(name) for name in filled],
         blocking_rules_to_generate_predictions=rules,
     )
-    api = DuckDBAPI(connection)
+    api = splink.DuckDBAPI(connection)
     with contextlib.redirect_stdout(sys.stderr):
-        linker = Linker(api.register("records"), settings, log_level=40)
-        certain = [block_on(*three) for three in combinations(keys[:CERTAIN_MAX], 3)]
+        linker = splink.Linker(api.register("records"), settings, log_level=40)
+        certain = [
+            splink.block_on(*fields) for fields in combinations(keys[:CERTAIN_MAX], 3 if len(keys) > 3 else 2)
+        ]
         linker.training.estimate_probability_two_random_records_match(certain, recall=0.8)
         linker.training.estimate_u_using_random_sampling(max_pairs=1e6, seed=1)
         for one in [name for name in ("birth_date", "surname", "full_name") if name in filled][:2]:
-            linker.training.estimate_parameters_using_expectation_maximisation(block_on(one))
+            linker.training.estimate_parameters_using_expectation_maximisation(splink.block_on(one))
         predicted = linker.inference.predict(threshold_match_probability=0.5)
         clusters = linker.clustering.cluster_pairwise_predictions_at_threshold(
             predicted, threshold_match_probability=0.95
