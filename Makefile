@@ -21,7 +21,7 @@ SOAK_TESTS ?= tests/faults tests/property
 ARGS ?=
 say = @printf '\n==> %s\n' '$(1)'
 
-.PHONY: help install compile demo test test-fast lint format types bench bench-matching soak docs wheel lock clean
+.PHONY: help install compile demo test test-fast conformance lint format types bench bench-matching soak docs wheel lock clean
 
 help: ## List the targets
 	@printf 'Elo. Targets:\n\n'
@@ -52,6 +52,9 @@ test: $(STAMP) ## Unit, property, integration and fault tests (under 15 minutes)
 
 test-fast: $(STAMP) ## Unit and property tests only (no broker)
 	@$(PYTEST) -n $(JOBS) --dist worksteal $(CORE_TESTS) $(ARGS)
+
+conformance: $(STAMP) ## Unmodified SDKs of Segment, RudderStack and others against elo collect (installs them)
+	@$(PYTEST) tests/conformance -m conformance $(ARGS)
 
 lint: $(STAMP) ## ruff: rules and format
 	$(call say,ruff check)

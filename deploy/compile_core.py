@@ -98,7 +98,11 @@ def compile_core() -> str:
             if run(step, source, target):
                 shutil.copy(work / LOG, compiled.FOLDERS / LOG)
                 raise RuntimeError(f"its {step} failed, see {compiled.FOLDERS / LOG}")
-        target.rename(folder)
+        try:
+            target.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # Else somebody has made the same form meanwhile.
+                raise
     finally:
         shutil.rmtree(work)
     made = sorted(compiled.FOLDERS.glob("[0-9a-f]*/"), key=lambda one: one.stat().st_mtime)

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, SettingsConfigDict
+from pydantic_settings import EnvSettingsSource, NoDecode, SettingsConfigDict
 
 from .core.duration import format_duration, parse_duration_ms
 from .core.errors import ConfigError
+from .settings_collect import CollectSettings, Names
 from .topics import SOURCES, Topics
 
 if TYPE_CHECKING:
@@ -52,10 +53,6 @@ def _to_ms(value: object) -> object:
     return parse_duration_ms(value)
 
 
-def _to_names(value: object) -> object:
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
 def _to_pairs(value: object) -> object:
     """From the environment: a JSON object, or `name=value` pairs between commas. From YAML: a mapping."""
     if isinstance(value, str):
@@ -81,11 +78,10 @@ def _librdkafka_text(value: object) -> str:
 
 
 Milliseconds = Annotated[int, BeforeValidator(_to_ms)]
-Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_to_names)]
 KafkaSettings = Annotated[dict[str, str], NoDecode, BeforeValidator(_to_pairs)]
 
 
-class Settings(BaseSettings):
+class Settings(CollectSettings):
     """All settings, checked. Build it with `load_settings`, which also reads environment and file."""
 
     model_config = SettingsConfigDict(
@@ -296,7 +292,10 @@ def read_policy_file(settings: Settings, path: Path) -> tuple[Policy, str]:
 def render_settings_table() -> str:
     """The table of docs/reference/settings.md, one row a setting, with a line break at its end."""
     rows = ["| setting | environment | default | meaning |", "|---|---|---|---|"]
-    for name, field in Settings.model_fields.items():
+    own_first = sorted(
+        Settings.model_fields.items(), key=lambda entry: entry[0] in CollectSettings.model_fields
+    )
+    for name, field in own_first:
         if name == "data_dir":
             default = "`~/.local/share/elo`"
         else:
@@ -382,7 +381,8 @@ def _sentence(name: str, error: Mapping[str, Any]) -> str:
             "write host:port" if name == "bootstrap" else "use letters, digits, `.`, `_` and `-`, at most 100"
         )
     wanted = wanted or str(error["msg"]).lower()
-    secret = name in ("kafka", "profile_key") or not isinstance(error.get("input"), str | int | float)
+    named = name in ("kafka", "profile_key", "write_keys", "mailgun_key", "hubspot_secret")
+    secret = named or not isinstance(error.get("input"), str | int | float)
     return wanted if secret else f"{wanted}, not {error['input']!r}"
 
 

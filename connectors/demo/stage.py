@@ -24,7 +24,7 @@ from connectors.shop import segments_text
 from pipeline.broker import BrokerError, EmbeddedBroker
 from pipeline.broker.process import free_ports, last_lines
 from pipeline.broker.progress import OnStream
-from pipeline.cli.definitions import send as send_definitions
+from pipeline.cli.definitions import Edit
 from pipeline.cli.options import CommandFailed
 from pipeline.core.segments.parse import parse_definitions
 from pipeline.settings import ENV_PREFIX, Settings
@@ -101,7 +101,8 @@ class Stage:
         self.command("topics", "create")
         # What `elo segments apply` does, in this process: the first change is two seconds earlier for it.
         definitions = parse_definitions(segments_text())
-        send_definitions(self.settings, [(one.id, one.with_version(1)) for one in definitions])
+        created = [(one.id, "created", one.with_version(1)) for one in definitions]
+        Edit(self.settings).publish(created, by="elo demo")
         self._start_worker()
 
     def check(self) -> None:

@@ -9,10 +9,13 @@ import typer
 from .. import __version__
 from . import (
     broker,
+    cdc,
+    collect,
     deliver,
     demo,
     export,
     identity,
+    importing,
     produce,
     profile,
     rejected,
@@ -61,6 +64,9 @@ app.add_typer(broker.app, name="broker")
 app.add_typer(topics.app, name="topics")
 worker.add_to(app)
 produce.add_to(app)
+collect.add_to(app)
+importing.add_to(app)
+cdc.add_to(app)
 app.add_typer(segments.app, name="segments")
 app.add_typer(identity.app, name="identity")
 tail.add_to(app)

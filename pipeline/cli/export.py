@@ -33,7 +33,9 @@ def export(
     import orjson
 
     from ..core.export import export_person
+    from ..core.segments.catalogue import Catalogue
     from ..runtime.history import read_touches
+    from .definitions import in_force, read_stored
     from .person import find_person, open_lookup
 
     settings = common.settings()
@@ -48,6 +50,9 @@ def export(
     history = read_touches(settings, partitions, of_key=keys.__contains__)
     now_ms = time.time_ns() // 1_000_000
     document = export_person(found.component, profile, found.evidence, history, now_ms)
+    catalogue = Catalogue(in_force(read_stored(settings)).values())
+    computed = catalogue.computed(profile.fold, profile.types, now_ms)
+    document["computed_traits"] = {name: one for name, one in sorted(computed.items()) if one is not None}
     document["policy_version"] = policy.version
     if output is None:
         say_json(document) if json_output else say(_pretty(document).decode())

@@ -103,6 +103,10 @@ class Feed:
             return f"not JSON, {error}"
         if not isinstance(touchpoint, dict):
             return "not a JSON object, write one touchpoint a line"
+        return self.send(touchpoint)
+
+    def send(self, touchpoint: Mapping[str, Any]) -> str | None:
+        """Send one touchpoint; return what about its shape keeps it from being sent."""
         try:
             value = encode_touchpoint(touchpoint)
         except ValueError as error:

@@ -56,6 +56,8 @@ def _set_paused(
     for name in wanted:
         if name not in applied:
             fail(f"there is no segment {name}, nothing was changed: `elo segments list` shows all")
+        if applied[name].is_trait:
+            fail(f"{name} is a computed trait, and only segments are paused; nothing was changed")
     change = "paused" if paused else "resumed"
     changes = {name: change if applied[name].paused != paused else "unchanged" for name in wanted}
     edit.publish(

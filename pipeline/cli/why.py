@@ -30,26 +30,39 @@ def add_to(app: typer.Typer) -> None:
 def why(
     common: Common,
     subject: Annotated[
-        str,
+        str | None,
         typer.Argument(metavar="PROFILE", help="an identifier (type:value) or a profile id, also an old one"),
-    ],
+    ] = None,
     other: Annotated[
         str | None,
         typer.Argument(metavar="[IDENTIFIER|SEGMENT]", help="a second identifier, or a segment id"),
     ] = None,
     dot: Annotated[bool, typer.Option("--dot", help="print a picture as Graphviz text")] = False,
     svg: Annotated[bool, typer.Option("--svg", help="print a picture as SVG")] = False,
+    change: Annotated[
+        str, typer.Option("--change", metavar="CHANGE_ID", help="a change on segments.membership")
+    ] = "",
     json_output: Json = False,
 ) -> None:
-    """Explain one profile, two identifiers, or a membership.
+    """Explain one profile, two identifiers, a membership, or a change that was told.
 
     With one identifier: what its profile holds, and by which links. With two: why they are or are not one
-    profile. With a segment: why the profile is inside or outside. Each with what would change it.
+    profile. With a segment: why the profile is inside or outside. With --change: why it entered or left then,
+    from what had arrived by then. Each with what would change it.
     """
     if dot + svg + json_output > 1:
         fail("--json, --dot and --svg exclude each other, choose one")
     picture = "dot" if dot else "svg" if svg else ""
     settings = common.settings()
+    if change:
+        from .why_change import why_change
+
+        if subject is not None or picture:
+            fail("--change asks about one change: leave the profile and the picture out")
+        why_change(settings, change, json_output=json_output)
+        return
+    if subject is None:
+        fail("name a profile by an identifier or its id, or a change by --change")
     if other is not None and SEGMENT_ID.fullmatch(other):
         from .why_segment import why_segment
 

@@ -31,7 +31,8 @@ def why_segment(settings: Settings, subject: str, segment_id: str, *, json_outpu
     if profile is None:
         fail(f"{identifier} belongs to nobody: it was only seen beside others, see `elo why {identifier}`")
     now_ms = time.time_ns() // 1_000_000
-    answer = explain_segment(definition, profile.fold, profile.identifiers, now_ms, definitions)
+    facets = {one: facet for one in profile.identifiers if (facet := found.component.look(one)) is not None}
+    answer = explain_segment(definition, profile.fold, profile.identifiers, now_ms, definitions, facets)
     told = _told(profile, segment_id)
     if json_output:
         since = None if told is None else {**told, "since": format_instant(told["since"])}
@@ -82,8 +83,8 @@ def _lines(profile: Profile, answer: WhySegment, told: dict[str, Any] | None) ->
         else:
             yield "  not told yet: the workers are behind, or are filling a new definition, see `elo wait`"
     if answer.purpose is not None:
-        yield from _tree(answer.purpose, 1)
-    yield from _tree(answer.where, 1)
+        yield from tree(answer.purpose, 1)
+    yield from tree(answer.where, 1)
     changes = format_instant(answer.changes_ms)
     yield f"  by itself it changes {'at ' + changes if changes else 'never'}"
     yield f"  to be {'outside' if answer.inside else 'inside'} it takes"
@@ -91,7 +92,8 @@ def _lines(profile: Profile, answer: WhySegment, told: dict[str, Any] | None) ->
         yield f"    {sentence}"
 
 
-def _tree(node: Explained, depth: int) -> Iterator[str]:
+def tree(node: Explained, depth: int) -> Iterator[str]:
+    """A condition and those inside, one a line, with what each found."""
     from ..core.instant import format_instant
     from ..core.segments.words import describe
 
@@ -105,10 +107,12 @@ def _tree(node: Explained, depth: int) -> Iterator[str]:
     )
     for at_ms, event_id in node.events[:EVENTS_SHOWN_MAX]:
         yield f"{indent}      {event_id} {format_instant(at_ms)}"
+    if node.events and node.identifiers:
+        yield f"{indent}      by {', '.join(node.identifiers)}"
     if len(node.events) > EVENTS_SHOWN_MAX:
         yield f"{indent}      and {len(node.events) - EVENTS_SHOWN_MAX} more"
     for inner in node.conditions:
-        yield from _tree(inner, depth + 1)
+        yield from tree(inner, depth + 1)
 
 
 def _found(node: Explained) -> str:
@@ -132,6 +136,8 @@ def _found(node: Explained) -> str:
         return f"{'granted' if found['granted'] else 'refused'} {found['at']}"
     if "identifiers" in found:
         return ", ".join(found["identifiers"]) or "none"
+    if "computed" in found:
+        return f"found {'nothing' if found['value'] is None else found['value']}, {found['computed']}"
     if "value" in found:
         at = f" since {found['at']}" if found["at"] else ""
         return "missing" if found["value"] is None else f"found {found['value']}{at}"

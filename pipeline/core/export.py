@@ -16,6 +16,7 @@ from .evidence import Edge, Evidence
 from .facet import NEVER, Cell
 from .instant import format_instant
 from .node import Component, Profile
+from .segments.leaf import event_ids
 from .touch import Touch
 
 FORMAT: Final = "elo.export.v1"
@@ -53,7 +54,7 @@ def export_person(
         "links": [_link(edge) for edge in links],
         "links_to_others": len(refused),
         "decisions": [_decision(one, own) for one in evidence.decisions_about(own)],
-        "counted_events": {key: _leaf(state) for key, state in sorted(fold.leaves.items())},
+        "counted_events": {key: _leaf(key, state) for key, state in sorted(fold.leaves.items())},
         "history": [_touch(touch, own) for touch in touches],
     }
 
@@ -117,11 +118,11 @@ def _decision(decision: Decision, own: Collection[str]) -> dict[str, Any]:
     }
 
 
-def _leaf(state: list[Any]) -> dict[str, Any]:
-    count, instants, ids = state
+def _leaf(key: str, state: list[Any]) -> dict[str, Any]:
+    count, instants = state[:2]
     newest = [
         {"event_id": event_id, "at": format_instant(at_ms)}
-        for at_ms, event_id in zip(instants, ids, strict=True)
+        for at_ms, event_id in zip(instants, event_ids(key, state), strict=True)
     ]
     return {"count": count, "newest": newest[::-1]}
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 import orjson
 
 from .policy import Survivorship
-from .segments.leaf import VALUE, add_instant, add_value, combine_states
+from .segments.leaf import VALUE, add_instant, add_value, blank_state, combine_states
 
 NEVER: Final = (1 << 63) - 1
 """An instant that does not come, in milliseconds since the epoch."""
@@ -86,7 +86,7 @@ class Facet:
             add_instant(state, at_ms, event_id, capacity)
         elif VALUE in key:  # No state has such a key: this is asked once for each new leaf, or number.
             key, _, number = key.partition(VALUE)
-            self.leaves[key] = add_value(self.leaves.get(key), at_ms, event_id, number, capacity)
+            self.leaves[key] = add_value(key, self.leaves.get(key), at_ms, event_id, number, capacity)
         else:
             self.leaves[key] = [1, [at_ms], [event_id]]
 
@@ -102,7 +102,7 @@ class Facet:
         name, _, number = key.partition(VALUE)
         state = self.leaves.get(name)
         if state is None:
-            state = self.leaves[name] = [0, [], [], "0", int(number), int(number)] if number else [0, [], []]
+            state = self.leaves[name] = blank_state(name, number, at_ms, event_id)
         kept = f"{number} {event_id}" if number else event_id
         if kept not in state[2]:
             add_instant(state, at_ms, kept, capacity)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 from .messages import Message
 from .node import Component, IdentifierNode, Profile
@@ -61,13 +62,29 @@ class ProfileAlias:
 
 @dataclass(slots=True)
 class Snapshot:
-    """The state of one profile to publish, under which policy; `profile` None is a tombstone."""
+    """The state of one profile to publish, under which policy; `profile` None is a tombstone.
+
+    `computed`: its computed traits at that instant, null where one has no value.
+    """
 
     profile_id: str
     profile: Profile | None
     aliases: list[str]
     updated_at: int
     policy_version: int = 0
+    computed: dict[str, Any] | None = None
+
+    def traits(self) -> dict[str, Any]:
+        """The values of all traits by name, sorted; a computed one hides another of its name."""
+        return {} if self.profile is None else traits_of(self.profile, self.computed)
+
+
+def traits_of(profile: Profile, computed: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The values of the traits of a profile with those that are computed."""
+    if not computed:
+        return profile.fold.trait_values()
+    both = {**profile.fold.trait_values(), **computed}
+    return {name: both[name] for name in sorted(both) if both[name] is not None}
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ repeated or held-back decision changes nothing. It must not know how components 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from hashlib import blake2b
 from typing import Final
 
@@ -174,7 +174,10 @@ class Outputs:
         for profile in self.profiles(component):
             aliases = [old for old, entry in component.entries.items() if entry.alias_of == profile.id]
             aliases.sort()
-            self.outbox.publish(Snapshot(profile.id, profile, aliases, now_ms, self.policy.version))
+            computed = None
+            if self.deciding.traits:
+                computed = self.deciding.computed(profile.fold, profile.types, now_ms)
+            self.outbox.publish(Snapshot(profile.id, profile, aliases, now_ms, self.policy.version, computed))
 
     def publish_all(self, now_ms: int, at_rest: bool) -> None:
         """Publish what is due, or everything once the partition is at rest; up to `PUBLISH_BATCH_MAX`
@@ -201,16 +204,16 @@ class Outputs:
                 self.nodes.save_component(component)
 
     def redefine(
-        self, component: Component, segments: Iterable[CompiledSegment], cause: Cause, now_ms: int
+        self, component: Component, segments: Sequence[CompiledSegment], cause: Cause, now_ms: int
     ) -> bool:
-        """Evaluate new or edited segments. Returns whether the component has changed."""
+        """Evaluate new or edited segments and computed traits. Returns whether the component has changed."""
         if component.redirect or component.unsettled:
             return False  # It is evaluated in full when it is settled.
         told, due_ms = len(self.outbox.changes), component.window_due
         component.profiles = None  # A fold that was made under the last catalogue may keep too few instants.
         for profile in self.profiles(component):
             self.decide(component, profile, segments, now_ms, cause, now_ms, "", now_ms)
-        if len(self.outbox.changes) > told:
+        if len(self.outbox.changes) > told or any(segment.definition.is_trait for segment in segments):
             self.changed(component, now_ms)
             return True
         return component.window_due != due_ms
@@ -381,8 +384,9 @@ class Outputs:
         ))  # fmt: skip
 
     def _addresses(self, component: Component, profile: Profile, purpose: str | None) -> list[str]:
-        """The identifiers that may be addressed for a purpose: those that did not refuse it."""
-        if purpose is None:
+        """Those that may be addressed for a purpose: all while it is granted, else who did not refuse."""
+        answer = None if purpose is None else profile.fold.consent.get(purpose)
+        if purpose is None or (answer is not None and answer[0]):
             return profile.identifiers
         allowed = []
         for identifier in profile.identifiers:

@@ -27,7 +27,7 @@ from ..core.node import Component
 from ..core.outbox import Cause, Outbox
 from ..core.resolver import EMPTY_OBJECT, Resolver
 from ..core.segments.catalogue import Catalogue
-from ..core.segments.definition import Definition
+from ..core.segments.definition import TRAIT, Definition
 from ..core.segments.parse import definition_from_json
 from ..core.segments.references import users_of
 from ..core.touch import EVENT_HASH, decode_touch
@@ -41,6 +41,8 @@ from .store import DEFINITION_KEY, MEMBERS_KEY, Store, history_key, touch_offset
 from .turns import all_reached, next_roots
 
 WORK_KEY: Final = DEFINITION_KEY + b"\x00work"  # ids are kebab-case, so no segment is called so
+VERSION_MARK: Final = b"\x00"
+"""Between id and version: every version that was taken is kept, to explain what was told by it."""
 FILL_STEP: Final = 2_000  # touches read again per batch: about 40 ms
 READ_S: Final = 0.1
 SCAN_STEP: Final = 500  # components evaluated per batch: about 30 ms
@@ -73,6 +75,11 @@ class Work(msgspec.Struct):
     filled: dict[str, int] = {}
     silent: list[str] = []
     unborn: list[str] = []
+
+
+def version_key(segment_id: str, version: int) -> bytes:
+    """State key of one version of a definition."""
+    return b"%b%b%b%d" % (DEFINITION_KEY, segment_id.encode(), VERSION_MARK, version)
 
 
 State = tuple[Work, dict[str, Definition]]
@@ -109,7 +116,7 @@ class Definitions:
         for key, value in store.scan(DEFINITION_KEY):
             if key == WORK_KEY:
                 self.work = msgspec.json.decode(value, type=Work)
-            elif key != MEMBERS_KEY:
+            elif key != MEMBERS_KEY and VERSION_MARK not in key[len(DEFINITION_KEY) :]:
                 definition = definition_from_json(orjson.loads(value))
                 self.applied[definition.id] = definition
         self._use()
@@ -197,7 +204,9 @@ class Definitions:
                 least = last.version + (last.content_hash() != definition.content_hash())
                 definition = definition.with_version(max(definition.version, least))
             self.applied[name] = definition
-            self._store.put(DEFINITION_KEY + name.encode(), orjson.dumps(definition.to_json()))
+            document = orjson.dumps(definition.to_json())
+            self._store.put(DEFINITION_KEY + name.encode(), document)
+            self._store.put(version_key(name, definition.version), document)
         for name in deleted:
             del self.applied[name]
             self._store.put(DEFINITION_KEY + name.encode(), None)
@@ -355,6 +364,9 @@ class Definitions:
         changed = outputs.leave_deleted(component, now_ms)
         changed |= outputs.redefine(component, initial, Cause.BACKFILL, now_ms)
         changed |= outputs.redefine(component, edited, Cause.DEFINITION, now_ms)
+        if any(name.startswith(TRAIT) for name in work.deleted) and not component.redirect:
+            outputs.changed(component, now_ms)  # The profiles are published without the trait.
+            changed = True
         changed |= self._drop_leaves(component)
         if changed:
             self._store.save_component(component)

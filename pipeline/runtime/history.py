@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
+from ..core.past import Arrival
 from ..core.touch import EVENT_HASH, Touch, decode_touch
 from ..settings import Settings
 from .restore import read_log
@@ -24,6 +25,18 @@ def read_touches(
     The key of a touch is its strongest identifier. Memory grows with the touches that are given, not with
     those that are left out.
     """
+    for one in read_arrivals(settings, partitions, of_key=of_key, matching=matching):
+        yield one.touch
+
+
+def read_arrivals(
+    settings: Settings,
+    partitions: Iterable[int],
+    *,
+    of_key: Callable[[bytes], bool] | None = None,
+    matching: Callable[[Touch], bool] | None = None,
+) -> Iterator[Arrival]:
+    """The same, with when and where each was logged."""
     topic = settings.topics().touches
     for partition in partitions:
         seen: set[tuple[bytes, bytes]] = set()
@@ -35,4 +48,4 @@ def read_touches(
                 touch, event = decode_touch(value), (key, value[EVENT_HASH])
                 if event not in seen and (matching is None or matching(touch)):
                     seen.add(event)
-                    yield touch
+                    yield Arrival(record.timestamp()[1], partition, record.offset(), touch)

@@ -7,6 +7,7 @@ depends on how many partitions there are or in which order touches arrived.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from hashlib import blake2b
 from typing import Any, Final
@@ -15,12 +16,12 @@ import orjson
 
 from ..core.links import links_of
 from ..core.node import COMPONENT_KEY, PAGE_KEY, Component, page_key
-from ..core.outbox import Outbox
+from ..core.outbox import Outbox, traits_of
 from ..core.outputs import Outputs
 from ..core.policy import Policy
 from ..core.segments.catalogue import Catalogue
 from ..settings import Settings
-from .published import policy_in_force
+from .published import policy_in_force, read_definitions
 from .restore import partitions_of, read_log
 
 HASH_BYTES: Final = 32
@@ -95,8 +96,12 @@ def outputs_for(settings: Settings, policy: Policy) -> Outputs:
 
 
 def state_dump(settings: Settings) -> Iterator[dict[str, Any]]:
-    """Every live profile as a mapping of the contract's shape, in no particular order."""
+    """Every live profile as a mapping of the contract's shape, in no particular order.
+
+    Computed traits have the values that they have now, by the newest definitions.
+    """
     outputs = outputs_for(settings, policy_in_force(settings).policy)
+    catalogue, now_ms = Catalogue(read_definitions(settings).values()), time.time_ns() // 1_000_000
     for component in read_components(settings):
         outputs.outbox = Outbox()
         for profile in outputs.profiles(component):
@@ -110,7 +115,7 @@ def state_dump(settings: Settings) -> Iterator[dict[str, Any]]:
                     dict(zip(("type", "value"), one.split(":", 1), strict=True))
                     for one in sorted(profile.identifiers)
                 ],
-                "traits": fold.trait_values(),
+                "traits": traits_of(profile, catalogue.computed(fold, profile.types, now_ms)),
                 "counters": dict(sorted(fold.counters.items())),
                 "memberships": {
                     segment: {"sequence": membership[1], "since": membership[2]}

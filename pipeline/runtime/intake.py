@@ -13,7 +13,7 @@ from zlib import crc32
 
 from confluent_kafka import KafkaError, Producer
 
-from ..core import contact
+from ..core import cloudevent, contact
 from ..core.decision_reader import DecisionReader
 from ..core.decisions import STEWARD_LABEL, Decision
 from ..core.errors import InvariantViolation, Reason, Rejection, Retryable
@@ -146,6 +146,8 @@ class Intake:
         for record in records:
             try:
                 touch = read(record.value(), now_ms)
+                if touch.__class__ is Rejection and touch.field == "event_id":
+                    touch = self._read_cloudevent(record, now_ms) or touch
                 if touch.__class__ is not Rejection and touch.type in contact.KINDS:
                     touch = self._send_contact(touch) or touch
             except Exception as error:  # noqa: BLE001 - what no check foresaw is kept
@@ -161,6 +163,12 @@ class Intake:
                 produce(touches, encode_touch(touch), key, crc32(key) % partitions)
         self._sources[records[0].topic()].inc(len(records))
         self._count_left_out()
+
+    def _read_cloudevent(self, record: Any, now_ms: int) -> Touch | Rejection | None:
+        """What has no event id of its own may be a CloudEvent, with the id in its envelope."""
+        source = self.topics.source_of(record.topic())
+        found = cloudevent.touchpoint_of(record.value(), record.headers() or (), source)
+        return None if found is None else self.reader.judge(found, now_ms)
 
     def _reject(self, record: Any, rejection: Rejection) -> None:
         headers = [

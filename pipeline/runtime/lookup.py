@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Final
 from zlib import crc32
 
+import orjson
+
 from ..core.errors import PipelineError
 from ..core.evidence import Evidence, evidence_of
 from ..core.node import (
@@ -27,9 +29,13 @@ from ..core.node import (
 )
 from ..core.outbox import Outbox
 from ..core.policy import Policy
+from ..core.segments.definition import Definition
+from ..core.segments.parse import definition_from_json
 from ..settings import Settings
+from .definitions import VERSION_MARK
 from .inspect import outputs_for
 from .restore import partitions_of, read_log
+from .store import DEFINITION_KEY
 
 PROFILE_ID: Final = re.compile(r"[0-9a-f]{32}")
 HOPS_MAX: Final = 16  # redirects lead to stronger and stronger roots; more than two are rare
@@ -83,6 +89,10 @@ class Lookup:
 
     def by_profile(self, profile_id: str) -> tuple[Found, Profile]:
         """The profile of an id, that of the survivor for an alias. Raises NotFound."""
+        return self._current(self.holding(profile_id), profile_id)
+
+    def holding(self, profile_id: str) -> Found:
+        """The live component in which a profile id was ever told of. Raises NotFound."""
         needle = profile_id.encode()
         for partition in range(self._partitions):
             # Looking for the bytes first spares decoding everybody else.
@@ -90,8 +100,18 @@ class Lookup:
             for key, value in newest.items():
                 component = Component.decode(key[1:].decode(), value)
                 if profile_id in component.entries:
-                    return self._current(self._found(self._component(component.root)), profile_id)
+                    return self._found(self._component(component.root))
         raise NotFound(f"there is no profile {profile_id}, `elo profile show` finds one by an identifier")
+
+    def definitions_taken(self, root: str) -> list[tuple[int, Definition]]:
+        """Every version of a definition that the partition of a component has taken: when (ms), and what."""
+        taken = []
+        for records in read_log(self._settings, self._topic, self.partition_of(root), 0):
+            for record in records:
+                key, value = record.key(), record.value()
+                if key[:1] == DEFINITION_KEY and VERSION_MARK in key[2:] and value is not None:
+                    taken.append((record.timestamp()[1], definition_from_json(orjson.loads(value))))
+        return sorted(taken, key=lambda one: one[0])
 
     def _current(self, found: Found, profile_id: str) -> tuple[Found, Profile]:
         entry = found.component.entries.get(profile_id)

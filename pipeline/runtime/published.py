@@ -1,12 +1,17 @@
-"""The identity policy in force, as it is seen from outside: the published one or that of the file."""
+"""What is in force, as it is seen from outside: the identity policy, the published one or that of the file;
+definitions of segments and computed traits.
+"""
 
 from __future__ import annotations
 
+import orjson
 import structlog
 from confluent_kafka.admin import AdminClient
 
 from ..core.errors import ConfigError
 from ..core.published import POLICY_KEY, Published, decode_published
+from ..core.segments.definition import Definition
+from ..core.segments.parse import definition_from_json
 from ..settings import SHIPPED_POLICY, Settings, read_policy_file
 from .restore import read_log
 
@@ -31,6 +36,21 @@ def read_published(settings: Settings) -> Published | None:
                     found = decode_published(record.value())
                 except ConfigError as error:
                     log.error("not an identity policy, skipped", offset=record.offset(), error=str(error))
+    return found
+
+
+def read_definitions(settings: Settings) -> dict[str, Definition]:
+    """Id → the newest definition on `segments.definitions`, those of another version of Elo left out."""
+    found: dict[str, Definition] = {}
+    for records in read_log(settings, settings.topics().definitions, 0, 0):
+        for record in records:
+            name = (record.key() or b"").decode(errors="replace")
+            found.pop(name, None)
+            if record.value() is not None:
+                try:
+                    found[name] = definition_from_json(orjson.loads(record.value()))
+                except (ConfigError, ValueError) as error:
+                    log.error("not a definition, skipped", offset=record.offset(), error=str(error))
     return found
 
 

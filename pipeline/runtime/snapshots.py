@@ -22,7 +22,7 @@ def profile_value(snapshot: Snapshot) -> bytes | None:
         Profile(
             profile_id=snapshot.profile_id,
             identifiers=profile.identifiers,
-            traits=orjson.dumps(fold.trait_values()).decode() if fold.traits else "{}",
+            traits=orjson.dumps(snapshot.traits()).decode() if fold.traits or snapshot.computed else "{}",
             counters=fold.counters,
             consent={purpose: word[0] for purpose, word in fold.consent.items()},
             memberships={

@@ -39,6 +39,15 @@ _POLICY: Final[dict[str, Any]] = {
         "published_at": {"type": "integer"},
     },
 }  # fmt: skip
+_DEFINITION_CHANGE: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["segment_id", "change", "version", "by", "at", "content_hash", "definition"],
+    "properties": {
+        "segment_id": _TEXT, "change": {"enum": ["created", "updated", "deleted", "paused", "resumed"]},
+        "version": {"type": "integer"}, "by": _TEXT, "at": {"type": "integer"},
+        "content_hash": {"type": ["string", "null"]}, "definition": {"type": ["object", "null"]},
+    },
+}  # fmt: skip
 _DEFINITION: Final[dict[str, Any]] = {"type": "object", "description": "schemas/segments.schema.json"}
 _ANY: Final[dict[str, Any]] = {"description": "The original bytes; headers say why, elo.reason first."}
 _OWN: Final[dict[str, Any]] = {"description": "Not for others to read."}
@@ -55,6 +64,7 @@ def _channels(topics: Topics) -> Mapping[str, tuple[Way, str, Mapping[str, Any] 
         topics.decisions: ("in", "an identifier type:value", _DECISION),
         topics.policy: ("in", "policy", _POLICY),
         topics.privacy_requests: ("in", "an identifier type:value", {"type": "object"}),
+        topics.segment_history: ("out", "segment id", _DEFINITION_CHANGE),
         topics.rejected: ("out", "as it came", _ANY),
         topics.membership: ("out", "profile id", None),
         topics.current: ("out", "profile_id|segment_id", None),
@@ -80,6 +90,8 @@ def asyncapi_document(version: str, registry: Registry | None = None) -> dict[st
     operations: dict[str, Any] = {}
     messages: dict[str, Any] = {}
     for spec in topics.specs():
+        if spec.name not in described:
+            raise KeyError(f"{spec.name} is not described in pipeline/wire/asyncapi.py")
         way, key, schema = described[spec.name]
         name = spec.name.replace(".", "-")
         avro = schemas.get(spec.name) if schema is None else None

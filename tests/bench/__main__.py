@@ -1,7 +1,8 @@
-"""The benchmarks: `python -m tests.bench [measure|bounds|profile|profile-worker]`; see docs/benchmarks.md.
+"""The benchmarks: `python -m tests.bench [measure|bounds|profile|profile-worker|collect]`.
 
 `measure` starts a broker, runs every system and prints a table; `profile` and `profile-worker` say where the
-CPU of Elo goes; `bounds` measures ordinary people beside what many share.
+CPU of Elo goes; `bounds` measures ordinary people beside what many share; `collect` puts the collector under
+load. Options: docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from . import elo, policy, streams
 from .backfill import measure_backfill
 from .bounds import run_bounds
 from .cluster import Cluster
+from .collector import measure_collector
 from .elo_worker import EloWorker
 from .generator import Record, touchpoints
 from .hotpath import run_hotpath
@@ -264,6 +266,17 @@ def profile_worker(options: Options) -> int:
     return 0
 
 
+def collect(options: Options) -> int:
+    """Measure the collector; 1 when an event is missing."""
+    rows = []
+    with _workplace() as (broker, work):
+        for row in measure_collector(Cluster(broker.bootstrap), work, options.seconds, broker.pid or 0):
+            append_row(row, options.results)
+            rows.append(row)
+    print(f"\n{format_table(rows)}\n\nKept in {options.results}")
+    return 0 if all(row["correct"] for row in rows) else 1
+
+
 @contextlib.contextmanager
 def _workplace() -> Iterator[tuple[EmbeddedBroker, Path]]:
     """A broker and an empty directory below `build/`; both are gone afterwards."""
@@ -280,6 +293,7 @@ COMMANDS: Final = {
     "measure": measure,
     "profile": profile,
     "profile-worker": profile_worker,
+    "collect": collect,
     "bounds": bounds,
 }
 

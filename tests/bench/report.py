@@ -17,6 +17,7 @@ COLUMNS: Final = (
     ("mode", "mode"),
     ("n", "n"),
     ("events_s", "events/s"),
+    ("requests_s", "requests/s"),
     ("cpu_us_event", "CPU us/event"),
     ("throughput_kept", "throughput kept"),
     ("cpu_factor", "CPU factor"),

@@ -12,8 +12,8 @@ import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from tests.support.delivering import QUICK, Changes, Deliverer, assert_in_order, await_all, changes_of
-from tests.support.deployment import Deployment
-from tests.support.fleet import wait_for
+from tests.support.deployment import Deployment, touchpoint
+from tests.support.fleet import MakeFleet, make_fleet, wait_for  # noqa: F401  a fixture
 from tests.support.receiver import Faults, Receiver, Request
 
 OLD, NEW, OTHER = ("whsec_" + base64.b64encode(bytes([n]) * 32).decode() for n in (1, 2, 3))
@@ -212,3 +212,34 @@ def test_the_consumer_class_tells_each_change_once_also_after_a_restart(
     assert [arrival for _, arrival in second[100:]] == [Arrival.NEW] * 50
     assert third[0] == second[-1]
     assert {name for name, _ in told} == {one.change_id for one in changes.sent}
+
+
+@pytest.mark.soak
+def test_changes_of_a_real_worker_arrive_as_they_were_published(
+    make_fleet: MakeFleet,  # noqa: F811
+    receiver: Receiver,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    fleet = make_fleet().create_topics(2)
+    fleet.apply({"id": "seen", "name": "Seen", "where": {"all": [{"event": "page_viewed", "within": "7d"}]}})
+    fleet.start("w0")
+    deployment = Deployment(fleet.bootstrap, fleet.prefix, capsys)
+    deliverer = Deliverer(deployment, tmp_path, {"name": "all", "url": receiver.url("all"), **QUICK})
+    now_ms = time.time_ns() // 1_000_000
+    try:
+        deliverer.start()
+        for number in range(40):
+            who = {"type": "email", "value": f"p{number}@example.com"}
+            fleet.send([touchpoint(number, occurred_at=now_ms, identifiers=[who])])
+        fleet.wait_idle()
+        published = fleet.records("segments.membership")
+        assert len(published) == 40
+        await_all(receiver, "all", {one["change_id"] for one in published}, 30, deliverer)
+        deliverer.stop()
+        assert status(deployment, deliverer)["all"]["behind"] == 0
+    finally:
+        deliverer.kill()
+    by_id = {one["change_id"]: one for one in published}
+    for change in changes_of(receiver.of("all")):
+        assert change == by_id[change["change_id"]]

@@ -53,7 +53,11 @@ def reject(deployment: Deployment, count: int, **fields: Any) -> None:
     assert deployment.producer.flush(10) == 0
 
 
-@pytest.mark.parametrize("before", [True, False], ids=["before the commit", "after the commit"])
+@pytest.mark.parametrize(
+    "before",
+    [pytest.param(True, id="before the commit"),
+     pytest.param(False, id="after the commit", marks=pytest.mark.soak)],
+)  # fmt: skip
 def test_a_killed_redrive_is_finished_by_the_next_and_nothing_is_sent_twice(
     deployment: Deployment, tmp_path: Path, before: bool
 ) -> None:

@@ -13,18 +13,33 @@ from typing import Any, Final
 import pytest
 
 from pipeline.core.messages import Message
+from pipeline.core.policy import Policy, parse_policy
 from pipeline.core.segments.parse import definition_from_json
 from pipeline.core.touch import Touch
-from tests.support.histories import policy_of, random_decisions, random_touches
-from tests.support.laws import check_sequences, check_structure, profiles_of
+from pipeline.runtime import adoption
+from pipeline.runtime import definitions as definitions_work
+from tests.support import oracle
+from tests.support.histories import (
+    keep_shared,
+    policy_change,
+    policy_of,
+    random_decisions,
+    random_touches,
+)
+from tests.support.laws import check_outputs, check_sequences, check_structure, profiles_of
 from tests.support.memory import Chaos, Cluster, Partition
-from tests.support.segment_cases import HOUR_MS, START_MS, random_definition
+from tests.support.memory_definitions import MemoryControl
+from tests.support.memory_policies import MemoryChanges, MemoryPolicies, published
+from tests.support.plays import BEGIN_MS
+from tests.support.segment_cases import EVENTS, HOUR_MS, START_MS, random_definition
 
 SIZE: Final = 3
+SEED: Final = 0  # of a history in which touches are filled from one partition to another
 MINUTE_MS: Final = 60_000
-NOT_HERE: Final = {"Fill", "Filled", "Taken", "Adopted", "Close"}
-"""Messages of definitions and policies (test_definitions.py, test_policy_change.py), and of a component that
-is full, where the order of arrival decides who is in it (test_bounds.py)."""
+OF_CHANGES: Final = {"Fill", "Filled", "Taken", "Adopted"}
+"""Messages of definitions and policies that change meanwhile."""
+OF_BOUNDS: Final = {"Close"}
+"""Of a component that is full: the order of arrival decides who is in it, and a crash changes that order."""
 
 
 class Watched(Partition):
@@ -38,15 +53,12 @@ class Watched(Partition):
 class Stepwise(Cluster):
     """Works one record at a time and crashes at one step. `kinds`: of the messages handled in that step."""
 
-    def __init__(self, seed: int, crash_at: int | None, committed: bool) -> None:
-        rng = random.Random(seed)
-        definitions = [definition_from_json(random_definition(rng, number)) for number in range(4)]
+    def __init__(self, seed: int, crash_at: int | None, committed: bool, policy: Policy, **more: Any) -> None:
         self.step, self.crash_at, self.committed = 0, crash_at, committed
         self.kinds: set[str] = set()
         self.hit: set[str] = set()
-        policy = policy_of(history="10m", anonymous_retention="30m")
-        super().__init__(policy, definitions, size=SIZE, seed=seed, start_ms=START_MS + 6 * HOUR_MS,
-                         chaos=Chaos(batch_max=1, forget=0.5, delay_ms=50), partition=Watched)  # fmt: skip
+        super().__init__(policy, size=SIZE, seed=seed, start_ms=BEGIN_MS, partition=Watched,
+                         chaos=Chaos(batch_max=1, forget=0.5, delay_ms=50), **more)  # fmt: skip
 
     def run(self, batches: int) -> None:
         """As in any cluster, with the steps counted."""
@@ -87,7 +99,13 @@ def visits(name: str, *kinds: str) -> list[Touch]:
 
 def lived(seed: int, crash_at: int | None = None, *, committed: bool = False) -> Stepwise:
     """A history from its first touch to long after its last one; in between the idle are forgotten."""
-    cluster, rng = Stepwise(seed, crash_at, committed), random.Random(seed + 1)
+    rng = random.Random(seed)
+    definitions = [definition_from_json(random_definition(rng, number)) for number in range(4)]
+    policy = policy_of(history="10m", anonymous_retention="30m")
+    cluster, rng = (
+        Stepwise(seed, crash_at, committed, policy, definitions=definitions),
+        random.Random(seed + 1),
+    )
     touches = arrivals(seed)
     late = len(touches) * 2 // 3
     for part in (touches[:late], touches[late:]):
@@ -135,4 +153,74 @@ def test_a_crash_at_any_step_changes_nothing(committed: bool) -> None:
             cluster = lived(seed, step, committed=committed)
             check(cluster, expected)
             hit |= cluster.hit
-    assert hit == all_kinds() - NOT_HERE
+    assert hit == all_kinds() - OF_CHANGES - OF_BOUNDS
+
+
+def changed(seed: int, crash_at: int | None = None, *, committed: bool = False) -> Stepwise:
+    """A segment that asks about the past, then another policy, while touches come."""
+    rng = random.Random(seed)
+    before, after = policy_change(rng)
+    touches = random_touches(rng, 14, people=2, mixed=0.3)
+    keep_shared(before, after, oracle.shared_identifiers(touches, parse_policy(before)))
+    file, policies, control = published(before), MemoryPolicies(), MemoryControl([random_definition(rng, 0)])
+    cluster = Stepwise(
+        seed, crash_at, committed, file.policy,
+        make_definitions=lambda partition: MemoryChanges(policies, file, control, partition),
+    )  # fmt: skip
+    for number, touch in enumerate(touches):
+        if number == 8:
+            control.apply(
+                {"id": "late", "where": {"any": [{"event": one, "within": "1d"} for one in EVENTS]}}
+            )
+        if number == 11:
+            policies.publish(after)
+        cluster.accept(touch)
+        cluster.run(rng.randrange(3))
+    cluster.advance(START_MS + 10 * HOUR_MS)
+    cluster.policy = parse_policy(after)
+    return cluster
+
+
+@pytest.mark.parametrize("committed", [False, True], ids=["before the commit", "after the commit"])
+def test_a_crash_at_any_step_of_a_change_changes_nothing(
+    committed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adoption, "STEP", 2)
+    monkeypatch.setattr(definitions_work, "SCAN_STEP", 2)
+    monkeypatch.setattr(definitions_work, "FILL_STEP", 2)
+    hit: set[str] = set()
+    peaceful = changed(SEED)
+    expected = known(peaceful)
+    for step in range(1, peaceful.step + 1):
+        cluster = changed(SEED, step, committed=committed)
+        assert not any(one.definitions.open_steps() for one in cluster.partitions)
+        check(cluster, expected)
+        hit |= cluster.hit
+    assert hit >= OF_CHANGES
+
+
+def filled(seed: int, crash_at: int | None = None, *, committed: bool = False) -> Stepwise:
+    """A log-in that is used for everybody, until its component is full."""
+    policy = policy_of(component_identifiers_max=5)
+    cluster, rng = Stepwise(seed, crash_at, committed, policy), random.Random(seed)
+    for number in range(8):
+        names = ["user_id:agent", f"cpf:{number:011d}", f"device_id:d{number}"]
+        cluster.accept(Touch(f"e{number}", "web", "page_viewed", START_MS + number, names))
+        cluster.run(rng.randrange(3))
+    cluster.advance(START_MS + 8 * HOUR_MS)
+    return cluster
+
+
+@pytest.mark.parametrize("committed", [False, True], ids=["before the commit", "after the commit"])
+def test_a_crash_at_any_step_leaves_a_full_component_whole(committed: bool) -> None:
+    hit: set[str] = set()
+    for step in range(1, filled(0).step + 1):
+        cluster = filled(0, step, committed=committed)
+        check_structure(cluster)
+        check_outputs(cluster)
+        live = [one for part in cluster.partitions for one in part.components() if not one.redirect]
+        (agent,) = [one for one in live if "user_id:agent" in one.identifiers]
+        assert len(agent.identifiers) + len(agent.closed) == 5
+        assert sum(sum(one["counters"].values()) for one in profiles_of(cluster)) == 8
+        hit |= cluster.hit
+    assert hit >= OF_BOUNDS

@@ -15,6 +15,7 @@ from tests.support.laws import check_outputs, check_profiles, check_structure
 from tests.support.memory import Chaos, Cluster
 from tests.support.memory_definitions import MemoryControl, MemoryDefinitions
 from tests.support.segment_cases import HOUR_MS, START_MS, random_definition
+from tests.support.segment_oracle import id_of
 
 SEEDS: Final = int(os.environ.get("ELO_TEST_SEEDS", "60"))
 
@@ -33,10 +34,12 @@ def change_definitions(
         del wanted[gone]
         control.delete(gone)
         return
-    definition = random_definition(rng, number)
-    if wanted and rng.random() < 0.4:
-        definition["id"] = rng.choice(sorted(wanted))
-    wanted[definition["id"]] = definition
+    definition = random_definition(rng, number, traits=0.3)
+    kind = "trait" if "trait" in definition else "id"
+    known = sorted(one[kind] for one in wanted.values() if kind in one)
+    if known and rng.random() < 0.4:
+        definition[kind] = rng.choice(known)
+    wanted[id_of(definition)] = definition
     control.apply(definition)
 
 
@@ -97,7 +100,7 @@ def populate(seed: int) -> None:
     for touch in touches:
         cluster.accept(touch)
     cluster.settle()
-    wanted = [random_definition(rng, number) for number in range(4)]
+    wanted = [random_definition(rng, number, traits=0.2) for number in range(4)]
     for definition in wanted:
         control.apply(definition)
         cluster.run(rng.choice([0, 3]))

@@ -14,10 +14,9 @@ import pytest
 from pipeline.core.outbox import Cause, MembershipChange, ProfileAlias
 from pipeline.core.segments.parse import definition_from_json
 from pipeline.core.touch import Touch
-from tests.support import oracle
+from tests.support import oracle, told_oracle
 from tests.support.histories import World, policy_of, random_touches
 from tests.support.laws import (
-    changes_of,
     check_outputs,
     check_profiles,
     check_sequences,
@@ -28,6 +27,7 @@ from tests.support.laws import (
 )
 from tests.support.memory import PROFILE_KEY, Chaos, Cluster
 from tests.support.segment_cases import DAYS, HOUR_MS, HOURS, START_MS, Scale, random_definition
+from tests.support.told_oracle import by_membership, told_of
 
 SEEDS: Final = int(os.environ.get("ELO_TEST_SEEDS", "100"))
 LINK_WAIT_MS: Final = 250
@@ -43,21 +43,6 @@ def one_person(rng: random.Random, count: int, scale: Scale) -> list[Touch]:
     return [first, *(touch for touch in touches if set(touch.identifiers) <= set(kept))]
 
 
-def told_of(cluster: Cluster) -> list[oracle.Change]:
-    """What was told, without what the oracle does not know."""
-    return [
-        oracle.Change(one.segment_id, one.change, one.sequence, one.occurred_at, one.cause is Cause.TIMER)
-        for one in changes_of(cluster)
-    ]
-
-
-def by_segment(changes: list[oracle.Change]) -> dict[str, list[oracle.Change]]:
-    found: dict[str, list[oracle.Change]] = {}
-    for change in changes:
-        found.setdefault(change.segment_id, []).append(change)
-    return found
-
-
 @pytest.mark.parametrize("seed", range(SEEDS))
 @pytest.mark.parametrize("scale", [HOURS, DAYS], ids=["hours", "days"])
 def test_a_person_seen_in_order_is_told_of_exactly_as_the_oracle_says_also_by_a_worker_that_was_down(
@@ -65,7 +50,7 @@ def test_a_person_seen_in_order_is_told_of_exactly_as_the_oracle_says_also_by_a_
 ) -> None:
     """In hours, and over sixty days in which clocks change."""
     rng = random.Random(seed)
-    definitions = [random_definition(rng, number, scale) for number in range(8)]
+    definitions = [random_definition(rng, number, scale, traits=0.2) for number in range(9)]
     touches = one_person(rng, rng.randrange(1, 25), scale)
     step_ms = scale.step_ms
     size = rng.choice([1, 1, 4])
@@ -73,7 +58,9 @@ def test_a_person_seen_in_order_is_told_of_exactly_as_the_oracle_says_also_by_a_
         policy_of(), map(definition_from_json, definitions), seed=seed, size=size, start_ms=scale.start_ms,
         chaos=Chaos(batch_max=rng.choice([1, 4, 50]), crash=rng.choice([0, 0.3])),
     )  # fmt: skip
-    arrivals = []
+    story = told_oracle.Story(cluster.policy, PROFILE_KEY, scale.start_ms)
+    for definition in definitions:
+        story.define(scale.start_ms, definition)
     for touch in touches:
         # Else nobody works: the clock alone goes on. Mail would be late then.
         if size > 1 or rng.random() < 0.5:
@@ -81,11 +68,11 @@ def test_a_person_seen_in_order_is_told_of_exactly_as_the_oracle_says_also_by_a_
         else:
             cluster.now_ms += rng.choice([0, step_ms, 3 * step_ms])
         cluster.accept(touch)
-        arrivals.append((cluster.now_ms, touch))
+        story.touch(cluster.now_ms, touch)
     cluster.now_ms += rng.choice([0, 1, 5 * step_ms]) if size == 1 else 0
     cluster.advance(cluster.now_ms + 48 * step_ms)
-    expected = oracle.told_in_order(definitions, arrivals, cluster.now_ms, cluster.policy, PROFILE_KEY)
-    assert by_segment(told_of(cluster)) == by_segment(expected)
+    story.wait(cluster.now_ms)
+    assert by_membership(told_of(cluster)) == by_membership(story.told)
     check_profiles(cluster, touches, definitions)
     check_outputs(cluster)
 

@@ -29,9 +29,10 @@ def metrics_table() -> str:
 
     `declared_metrics()` gives {name as exposed: (kind, labels, help)}; a counter's name ends in `_total`.
     """
-    from pipeline.runtime.metrics import declared_metrics
+    from connectors.collect import metrics as collector
+    from pipeline.runtime.metrics import declared_in, declared_metrics
 
-    return _metrics_table(declared_metrics())
+    return _metrics_table(declared_metrics() | declared_in(vars(collector)))
 
 
 def _metrics_table(declared: Mapping[str, tuple[str, tuple[str, ...], str]]) -> str:
@@ -56,6 +57,13 @@ def grammar_table() -> str:
     return grammar_table()
 
 
+def traits_table() -> str:
+    """One row a computation of computed traits, with its keys."""
+    from pipeline.core.segments.schema import traits_table
+
+    return traits_table()
+
+
 def definition_schema() -> str:
     """The JSON Schema of segment definitions."""
     from pipeline.core.segments.schema import definition_schema
@@ -78,6 +86,7 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = MappingProxyType(
         "docs/reference/settings.md": settings_table,
         "docs/reference/metrics.md": metrics_table,
         "docs/reference/segments.md": grammar_table,
+        "docs/reference/traits.md": traits_table,
         "docs/reference/delivery.md": delivery_metrics_table,
     }
 )

@@ -18,6 +18,7 @@ Members = set[tuple[str, str]]
 
 def profiles_of(cluster: Cluster) -> list[dict[str, Any]]:
     """Every profile with a touch of its own, computed from what is committed, sorted by id."""
+    catalogue = cluster.partitions[0].outputs.deciding
     outputs = Outputs(cluster.policy, Catalogue(()), None, PROFILE_KEY, 0)  # type: ignore[arg-type]
     found = []
     for partition in cluster.partitions:
@@ -28,7 +29,8 @@ def profiles_of(cluster: Cluster) -> list[dict[str, Any]]:
             for profile in outputs.profiles(component):
                 if profile.fold.counters:
                     aliases = sorted(old for old, e in component.entries.items() if e.alias_of == profile.id)
-                    found.append(profile_as_dict(profile, aliases))
+                    computed = catalogue.computed(profile.fold, profile.types, cluster.now_ms)
+                    found.append(profile_as_dict(profile, aliases, computed))
     return sorted(found, key=lambda one: str(one["profile_id"]))
 
 
@@ -56,7 +58,11 @@ def check_profiles(
         expected.append({
             "profile_id": person.profile_id,
             "identifiers": person.identifiers,
-            "traits": oracle.text_of(person.traits),
+            "traits": oracle.text_of({
+                name: value
+                for name, value in (person.traits | person.computed(definitions, cluster.now_ms)).items()
+                if value is not None
+            }),
             "counters": person.counters,
             "consent": person.consent,
             "first_seen": person.first_seen,

@@ -19,7 +19,7 @@ from pipeline.core.decisions import DECISION_TYPE
 from pipeline.core.facet import NEVER
 from pipeline.core.messages import Adopted, Filled, Taken, decode_message, encode_message
 from pipeline.core.node import COMPONENT_KEY, IDENTIFIER_KEY, Component, IdentifierNode, armed_of, page_key
-from pipeline.core.outbox import MembershipChange, Outbox, ProfileAlias, Review
+from pipeline.core.outbox import MembershipChange, Outbox, ProfileAlias, Review, traits_of
 from pipeline.core.outputs import Outputs
 from pipeline.core.policy import Policy
 from pipeline.core.resolver import Resolver
@@ -370,16 +370,18 @@ def _frozen(item: Any) -> Output:
     profile = item.profile
     if profile is None:
         return Published(item.profile_id, None)
-    return Published(item.profile_id, profile_as_dict(profile, item.aliases))
+    return Published(item.profile_id, profile_as_dict(profile, item.aliases, item.computed))
 
 
-def profile_as_dict(profile: Any, aliases: list[str]) -> dict[str, Any]:
+def profile_as_dict(
+    profile: Any, aliases: list[str], computed: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """A profile in the shape of `elo state dump`, identifiers as texts, strongest first."""
     fold, entry = profile.fold, profile.entry
     return {
         "profile_id": profile.id,
         "identifiers": list(profile.identifiers),
-        "traits": fold.trait_values(),
+        "traits": traits_of(profile, computed),
         "counters": dict(sorted(fold.counters.items())),
         "consent": {purpose: word[0] for purpose, word in sorted(fold.consent.items())},
         "memberships": {name: tuple(one[1:3]) for name, one in sorted(entry.memberships.items()) if one[0]},

@@ -15,6 +15,7 @@ from pipeline.core.touch import decode_touch
 from pipeline.runtime import definitions as runtime
 from pipeline.runtime.pace import Pace
 from tests.support.memory import Partition
+from tests.support.segment_oracle import id_of
 
 
 class MemoryControl:
@@ -26,9 +27,9 @@ class MemoryControl:
             self.apply(definition)
 
     def apply(self, definition: Mapping[str, Any], **flags: bool) -> None:
-        """Add a segment or edit it, as `elo segments apply` does: it stays paused. `flags`: of a new one."""
+        """Add a definition or edit it, as `elo segments apply` does: it stays paused. `flags`: of a new."""
         offset, known = self.view
-        new, old = definition_from_json(definition), known.get(definition["id"])
+        new, old = definition_from_json(definition), known.get(id_of(definition))
         if old is not None:
             flags = {"paused": old.paused, "silent": old.silent}
         self.view = offset + 1, {**known, new.id: replace(new, **flags)}
@@ -40,7 +41,7 @@ class MemoryControl:
         self.view = offset + 1, {**known, segment_id: definition}
 
     def delete(self, segment_id: str) -> None:
-        """Delete a segment."""
+        """Delete one of them."""
         offset, known = self.view
         self.view = offset + 1, {name: one for name, one in known.items() if name != segment_id}
 

@@ -29,6 +29,7 @@ import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
+from functools import cache
 from hashlib import blake2b
 from typing import Any
 
@@ -62,8 +63,18 @@ class Person:
 
     def memberships(self, definitions: Iterable[JsonDefinition], now_ms: int) -> set[str]:
         """Ids of the segments that the person is inside at `now_ms`."""
-        by_id = {one["id"]: one for one in definitions}
-        return {name for name, one in by_id.items() if self.is_inside(one, now_ms, by_id)}
+        by_id = {segment_oracle.id_of(one): one for one in definitions}
+        segments = {name: one for name, one in by_id.items() if "trait" not in one}
+        return {name for name, one in segments.items() if self.is_inside(one, now_ms, by_id)}
+
+    def computed(self, definitions: Iterable[JsonDefinition], now_ms: int) -> dict[str, Any]:
+        """The computed traits by name at `now_ms`; None where one has no value."""
+        by_id = {segment_oracle.id_of(one): one for one in definitions}
+        person = self._for_segments()
+        return {
+            one["trait"]: segment_oracle.trait_value(one, person, now_ms, by_id)
+            for one in by_id.values() if "trait" in one
+        }  # fmt: skip
 
     def window_edges(
         self, definition: JsonDefinition, others: segment_oracle.Definitions, from_ms: int
@@ -77,12 +88,18 @@ class Person:
                 "event_id": f"{touch.identifiers[0]} {touch.event_id}",
                 "type": touch.type,
                 "occurred_at": touch.occurred_at,
-                "properties": json.loads(touch.properties),
+                "properties": _properties(touch.properties),
             }
             for touch in self.touches
         ]
         types = {kind_of(identifier) for identifier in self.identifiers}
         return segment_oracle.Person(events, self.traits, self.consent, types)
+
+
+@cache
+def _properties(text: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(text)
+    return found
 
 
 def kind_of(identifier: str) -> str:
@@ -314,55 +331,6 @@ def surviving(said: Sequence[tuple[int, Any]], rule: str) -> Any:
     instants = [at for at, _ in said]
     at_ms = min(instants) if rule == "first" else max(instants)
     return max((value for at, value in said if at == at_ms), key=text_of)
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One membership change as it must be told. `timed`: by time alone, at its own instant."""
-
-    segment_id: str
-    change: str
-    sequence: int
-    occurred_at: int
-    timed: bool
-
-
-def told_in_order(
-    definitions: Sequence[JsonDefinition],
-    arrivals: Sequence[tuple[int, Touch]],
-    until_ms: int,
-    policy: Policy,
-    profile_key: bytes,
-) -> list[Change]:
-    """What is told of one person whose touches arrive in this order, each seen at its instant of arrival.
-
-    The first touch names all identifiers of the person, so that nothing merges later.
-    """
-    told: list[Change] = []
-    by_id = {one["id"]: one for one in definitions}
-    sequences: dict[str, int] = {}
-    clock_ms = arrivals[0][0]
-    for number in range(1, len(arrivals) + 1):
-        (person,) = people([touch for _, touch in arrivals[:number]], policy, profile_key)
-        at_ms, touch = arrivals[number - 1]
-        next_ms = arrivals[number][0] if number < len(arrivals) else until_ms
-        clock_ms = max(clock_ms, at_ms)
-        steps = [(clock_ms, touch.occurred_at, False)]
-        edges = {
-            edge
-            for one in definitions
-            for edge in person.window_edges(one, by_id, arrivals[0][0])
-            if clock_ms < edge <= next_ms
-        }
-        steps += [(edge, edge, True) for edge in sorted(edges)]
-        for now_ms, occurred_at, timed in steps:
-            for definition in definitions:
-                sequence = sequences.get(definition["id"], 0)
-                if person.is_inside(definition, now_ms, by_id) != bool(sequence % 2):
-                    sequences[definition["id"]] = sequence + 1
-                    change = "exited" if sequence % 2 else "entered"
-                    told.append(Change(definition["id"], change, sequence + 1, occurred_at, timed))
-    return told
 
 
 def remembered(arrivals: Sequence[tuple[int, Touch]], now_ms: int, policy: Policy) -> list[Touch]:

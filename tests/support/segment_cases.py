@@ -103,7 +103,11 @@ def random_condition(
     if kind == "has":
         return {"has": rng.choice(TYPES)}
     if kind == "segment":
-        return {"segment": rng.choice(others)}
+        other = rng.choice(others)
+        if not other.startswith("trait:"):
+            return {"segment": other}
+        computed = {"trait": other.removeprefix("trait:")}
+        return random_date(rng, scale) | computed if rng.random() < 0.2 else computed | random_tests(rng)
     if kind == "sequence":
         steps = [random_step(rng) for _ in range(rng.choice([2, 2, 3]))]
         return {"sequence": steps, "within": rng.choice(scale.windows)}
@@ -143,9 +147,47 @@ def random_date(rng: random.Random, scale: Scale) -> dict[str, Any]:
     return condition
 
 
-def random_definition(rng: random.Random, number: int = 0, scale: Scale = HOURS) -> dict[str, Any]:
-    """A definition in its JSON form, with an id of its own per `number`; it may use those before it."""
+def random_trait(
+    rng: random.Random, name: str, scale: Scale = HOURS, others: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The definition of a computed trait in its JSON form."""
+    if rng.random() < 0.25:
+        rules = [
+            {"points": rng.randrange(-5, 20), "when": random_condition(rng, 2, scale, others)}
+            for _ in range(rng.randrange(1, 4))
+        ]
+        return {"trait": name, "score": rules}
+    kind = rng.choice(COMPUTATIONS)
+    written = {"trait": name, "compute": kind} | random_step(rng)
+    if kind in ("sum", "avg", "min", "max", "most_frequent", "unique") or (
+        kind in ("first", "last") and rng.random() < 0.7
+    ):
+        written["of"] = rng.choice(["price", "price", "day", "category"])
+    if kind == "recency":
+        return written | ({"unit": rng.choice(["1h", "5h"] if scale is HOURS else ["1d", "40h"])})
+    if kind == "sessions":
+        written["gap"] = rng.choice(scale.windows)
+        written["event"] = rng.choice([written["event"], sorted(rng.sample(EVENTS, k=2))])
+    return written | ({"within": rng.choice(scale.windows)} if rng.random() < 0.7 else {})
+
+
+COMPUTATIONS = (
+    "count", "sum", "avg", "min", "max", "first", "last", "most_frequent", "unique", "recency", "sessions"
+)  # fmt: skip
+
+
+def random_definition(
+    rng: random.Random, number: int = 0, scale: Scale = HOURS, traits: float = 0.0
+) -> dict[str, Any]:
+    """A definition in its JSON form, with an id of its own per `number`; it may use those before it.
+
+    `traits`: how many of them are those of computed traits, from 0 to 1.
+    """
     others = [f"segment-{at}" for at in range(max(0, number - 5), number)]
+    if traits:
+        others += [f"trait:made_{at}" for at in range(max(0, number - 5), number)]
+        if rng.random() < traits:
+            return random_trait(rng, f"made_{number}", scale, others)
     where = random_condition(rng, scale=scale, others=others)
     definition: dict[str, Any] = {"id": f"segment-{number}", "where": where}
     if rng.random() < 0.2:

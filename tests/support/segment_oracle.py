@@ -6,17 +6,25 @@ Takes the JSON form of a definition and everything that is known of one person. 
 
 from __future__ import annotations
 
-import re
+import json
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
-from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
-UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-EDGE_DAYS = 400  # for which calendar days are looked at
+from tests.support.value_oracle import (
+    EDGE_DAYS,
+    EPOCH,
+    UNITS,
+    duration_ms,
+    instant_of,
+    is_number,
+    local,
+    midnights,
+    passes,
+)
+
 Event = Mapping[str, Any]
 """`event_id`, `type`, `occurred_at` (ms), `properties` (a mapping): an event that has arrived."""
 
@@ -36,7 +44,14 @@ class Person:
 
 
 Definitions = Mapping[str, Mapping[str, Any]]
-"""Id → JSON form, of all definitions in force."""
+"""Id → JSON form, of all definitions in force, `trait:NAME` of computed traits among them."""
+KEPT = 200
+"""Newest events that computed traits look at."""
+
+
+def id_of(definition: Mapping[str, Any]) -> str:
+    """The id of a definition, of a computed trait too."""
+    return f"trait:{definition['trait']}" if "trait" in definition else str(definition["id"])
 
 
 def is_inside(
@@ -57,30 +72,133 @@ def window_edges(
     Calendar days of EDGE_DAYS are looked at.
     """
     found: set[int] = set()
+    if "trait" in definition:
+        return trait_edges(definition, person, others, from_ms)
     for one in _conditions(definition["where"], others):
+        name = f"trait:{one['trait']}" if "trait" in one else ""
+        if name in others and not _leads_back(name, others):
+            found |= set(trait_edges(others[name], person, others, from_ms))
+            if "on" in one or "within_last" in one or "within_next" in one or "anniversary" in one:
+                found |= set(_date_edges(one, others[name], person, others, from_ms))
+            continue
         length = one.get("within") or one.get("not_since", {}).get("for")
         if length is not None:
-            found |= {event["occurred_at"] + _duration_ms(length) for event in person.history.values()}
+            found |= {event["occurred_at"] + duration_ms(length) for event in person.history.values()}
         if "on" in one or "anniversary" in one:
-            found |= set(_midnights(one.get("timezone", "UTC"), from_ms // UNITS["d"]))
+            found |= set(midnights(one.get("timezone", "UTC"), from_ms // UNITS["d"]))
         elif "within_next" in one or "within_last" in one:
             found |= set(_span(one, person) or ())
     return sorted(edge for edge in found if edge >= from_ms)
 
 
-@cache
-def _midnights(zone: str, day: int) -> list[int]:
-    """When the calendar turns a page in a zone: tried every quarter of an hour."""
-    quarter = UNITS["m"] * 15
-    first, last = day * UNITS["d"], (day + EDGE_DAYS) * UNITS["d"]
-    return [
-        at for at in range(first, last, quarter)
-        if _local(at, zone).date() != _local(at - quarter, zone).date()
+def trait_edges(
+    definition: Mapping[str, Any], person: Person, others: Definitions, from_ms: int
+) -> list[int]:
+    """The same for the value of a computed trait."""
+    if "score" in definition:
+        edges = [
+            window_edges({"where": rule["when"]}, person, others, from_ms) for rule in definition["score"]
+        ]
+        return sorted({edge for some in edges for edge in some})
+    instants = [event["occurred_at"] for event in _made_of(definition, person)]
+    lengths = [duration_ms(definition["within"])] if "within" in definition else []
+    if definition["compute"] == "recency":
+        unit = duration_ms(definition.get("unit", "1d"))
+        lengths = [times * unit for times in range(1, EDGE_DAYS * UNITS["d"] // unit + 1)]
+        instants = instants and [max(instants)]
+    return sorted({at + length for at in instants for length in lengths if at + length >= from_ms})
+
+
+def _date_edges(
+    condition: Mapping[str, Any], trait: Mapping[str, Any], person: Person, others: Definitions, from_ms: int
+) -> list[int]:
+    """When a date that is a computed trait may turn a page: at any midnight, or beside any of its values."""
+    if "on" in condition or "anniversary" in condition:
+        return midnights(condition.get("timezone", "UTC"), from_ms // UNITS["d"])
+    found = []
+    for now_ms in [from_ms, *trait_edges(trait, person, others, from_ms)]:
+        value = trait_value(trait, person, now_ms, others)
+        found += _span(condition, Person([], {condition["trait"]: value}, {}, [])) or ()
+    return found
+
+
+def _made_of(definition: Mapping[str, Any], person: Person) -> list[Event]:
+    """The events that a computed trait is made of, those that are kept, oldest first."""
+    events = definition["event"] if isinstance(definition["event"], list) else [definition["event"]]
+    of = definition.get("of")
+    aggregate = definition["compute"] in ("sum", "avg", "min", "max")
+    found = [
+        event for event in person.history.values()
+        if event["type"] in events and _passes_where(definition, event)
+        and (of is None or _usable(event["properties"].get(of), aggregate))
     ]  # fmt: skip
+    found.sort(key=lambda event: (event["occurred_at"], _standing(event, of, aggregate)))
+    ever = "within" not in definition and (aggregate or definition["compute"] in ("count", "first"))
+    return found if ever else found[-KEPT:]
 
 
-def _local(at_ms: int, zone: str) -> datetime:
-    return (EPOCH + timedelta(milliseconds=at_ms)).astimezone(ZoneInfo(zone))
+def _usable(value: Any, aggregate: bool) -> bool:
+    if aggregate:
+        return is_number(value) and abs(value) <= 10**12
+    return isinstance(value, bool | int | float) or (isinstance(value, str) and len(value) <= 100)
+
+
+def _json(value: Any) -> str:
+    value = int(value) if isinstance(value, float) and value == int(value) else value
+    return json.dumps(value, ensure_ascii=False).replace(" ", "\\u0020")
+
+
+def _standing(event: Event, of: str | None, aggregate: bool) -> str:
+    """What decides between events of one instant: the value, then the event id."""
+    event_id, value = event["event_id"].rpartition(" ")[2], event["properties"].get(of)
+    if of is None:
+        return event_id
+    return f"{_exact(value) * 10**6 if aggregate else _json(value)} {event_id}"
+
+
+def trait_value(definition: Mapping[str, Any], person: Person, now_ms: int, others: Definitions) -> Any:
+    """The value of a computed trait at `now_ms`; None if there is none."""
+    if "score" in definition:
+        held = [rule for rule in definition["score"] if _holds(rule["when"], person, now_ms, others)]
+        return sum(rule["points"] for rule in held)
+    made_of, kind, of = _made_of(definition, person), definition["compute"], definition.get("of")
+    if kind == "recency":
+        unit = duration_ms(definition.get("unit", "1d"))
+        ages = [now_ms - event["occurred_at"] for event in made_of]
+        return min(max(min(ages), 0) // unit, 400 * UNITS["d"] // unit) if ages else None
+    if "within" in definition:
+        length = duration_ms(definition["within"])
+        made_of = [event for event in made_of if now_ms < event["occurred_at"] + length]
+    values = [event["properties"].get(of) if of else event["occurred_at"] for event in made_of]
+    if kind == "count":
+        return len(made_of)
+    if kind == "unique":
+        return len({_json(value) for value in values})
+    if kind == "sessions":
+        instants, gap = sorted(values), duration_ms(definition["gap"])
+        return sum(1 for at, instant in enumerate(instants) if at == 0 or instant - instants[at - 1] > gap)
+    if kind == "sum" or not values:
+        return _shown(sum((_exact(value) for value in values), Fraction(0))) if kind == "sum" else None
+    if kind in ("first", "last"):
+        return _plain(values[0 if kind == "first" else -1])
+    if kind == "most_frequent":
+        texts = [_json(value) for value in values]
+        last = {text: event["occurred_at"] for text, event in zip(texts, made_of, strict=True)}
+        return json.loads(max(last, key=lambda text: (texts.count(text), last[text], text)))
+    numbers = [_exact(value) for value in values]
+    return _shown({"min": min(numbers), "max": max(numbers), "avg": sum(numbers) / len(numbers)}[kind])
+
+
+def _exact(value: Any) -> Fraction:
+    return round(Fraction(repr(value)), 6)
+
+
+def _shown(number: Fraction) -> Any:
+    return _plain(float(round(number, 6)))
+
+
+def _plain(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value == int(value) else value
 
 
 def _conditions(condition: Mapping[str, Any], others: Definitions) -> list[Mapping[str, Any]]:
@@ -91,18 +209,21 @@ def _conditions(condition: Mapping[str, Any], others: Definitions) -> list[Mappi
 
 
 def _leads_back(name: str, others: Definitions, above: tuple[str, ...] = ()) -> bool:
-    """Whether a segment is unknown, or a way through the segments inside it never ends."""
+    """Whether a segment is unknown, or a way through what is inside it never ends."""
     if name not in others or name in above:
         return True
+    whole = others[name]
+    wheres = [rule["when"] for rule in whole.get("score", [])] if "trait" in whole else [whole["where"]]
     return any(
         _leads_back(one, others, (*above, name))
-        for one in _references(others[name]["where"]) if one in others
+        for where in wheres for one in _references(where) if one in others
     )  # fmt: skip
 
 
 def _references(condition: Mapping[str, Any]) -> list[str]:
     inner = [one for head in ("all", "any", "none") for one in condition.get(head, [])]
     found = [condition["segment"]] if "segment" in condition else []
+    found += [f"trait:{condition['trait']}"] if "trait" in condition else []
     return found + [name for one in inner for name in _references(one)]
 
 
@@ -121,10 +242,14 @@ def _holds(condition: Mapping[str, Any], person: Person, now_ms: int, others: De
     if "has" in condition:
         return condition["has"] in person.identifier_types
     if "trait" in condition:
+        name = f"trait:{condition['trait']}"
+        if name in others and not _leads_back(name, others):
+            value = trait_value(others[name], person, now_ms, others)
+            person = Person([], {condition["trait"]: value}, {}, [])
         tests = {key: operand for key, operand in condition.items() if key != "trait"}
         if not {"on", "anniversary", "within_next", "within_last"}.isdisjoint(tests):
             return _dated(condition, person, now_ms)
-        return _passes(person.traits.get(condition["trait"]), tests)
+        return passes(person.traits.get(condition["trait"]), tests)
     return _happened(condition, person, now_ms)
 
 
@@ -165,7 +290,7 @@ def _follow(steps: Sequence[Sequence[int]], after_ms: int) -> bool:
 def _aggregated(condition: Mapping[str, Any], aggregate: str, happened: Sequence[Event]) -> bool:
     given = [event["properties"].get(condition[aggregate]) for event in happened]
     numbers = [
-        round(Fraction(repr(value)), 6) for value in given if _is_number(value) and abs(value) <= 10**12
+        round(Fraction(repr(value)), 6) for value in given if is_number(value) and abs(value) <= 10**12
     ]
     if aggregate == "sum":
         result = sum(numbers, Fraction(0))
@@ -184,10 +309,14 @@ def _aggregated(condition: Mapping[str, Any], aggregate: str, happened: Sequence
 def _counts(condition: Mapping[str, Any], event: Event, now_ms: int) -> bool:
     if event["type"] != condition["event"]:
         return False
-    if "within" in condition and not now_ms < event["occurred_at"] + _duration_ms(condition["within"]):
+    if "within" in condition and not now_ms < event["occurred_at"] + duration_ms(condition["within"]):
         return False
+    return _passes_where(condition, event)
+
+
+def _passes_where(condition: Mapping[str, Any], event: Event) -> bool:
     return all(
-        _passes(event["properties"].get(name), tests if isinstance(tests, dict) else {"is": tests})
+        passes(event["properties"].get(name), tests if isinstance(tests, dict) else {"is": tests})
         for name, tests in condition.get("where", {}).items()
     )
 
@@ -202,7 +331,7 @@ def _dated(condition: Mapping[str, Any], person: Person, now_ms: int) -> bool:
     if day is None:
         return False
     which = condition.get("on") or condition["anniversary"]
-    shown = _local(now_ms, zone).date() + timedelta(days=("today", "tomorrow").index(which)
+    shown = local(now_ms, zone).date() + timedelta(days=("today", "tomorrow").index(which)
                                                     if which != "yesterday" else -1)  # fmt: skip
     if "on" in condition:
         return shown == day
@@ -217,7 +346,7 @@ def _day(value: Any, zone: str) -> date | None:
             return date.fromisoformat(value)
     except ValueError:
         return None
-    at = _instant(value)
+    at = instant_of(value)
     return None if at is None else at.astimezone(ZoneInfo(zone)).date()
 
 
@@ -230,11 +359,11 @@ def _span(condition: Mapping[str, Any], person: Person) -> tuple[int, int] | Non
     if isinstance(value, str) and len(value) == 10:
         at = datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(zone))
     else:
-        instant = _instant(value)
+        instant = instant_of(value)
         assert instant is not None
         at = instant
     ahead = "within_next" in condition
-    length_ms = _duration_ms(condition["within_next" if ahead else "within_last"])
+    length_ms = duration_ms(condition["within_next" if ahead else "within_last"])
     sign = -1 if ahead else 1
     if "timezone" in condition and length_ms % UNITS["d"] == 0:
         other = at.astimezone(ZoneInfo(zone)) + timedelta(days=sign * length_ms // UNITS["d"])
@@ -242,64 +371,3 @@ def _span(condition: Mapping[str, Any], person: Person) -> tuple[int, int] | Non
         other = at.astimezone(UTC) + timedelta(milliseconds=sign * length_ms)
     ends = [(one.astimezone(UTC) - EPOCH) // timedelta(milliseconds=1) for one in (at, other)]
     return min(ends), max(ends)
-
-
-def _duration_ms(text: str) -> int:
-    number, unit = re.fullmatch(r"(\d+)([a-z]+)", text).groups()  # type: ignore[union-attr]
-    return int(number) * UNITS[unit]
-
-
-def _passes(value: Any, tests: Mapping[str, Any]) -> bool:
-    return all(_passes_one(value, operator, operand) for operator, operand in tests.items())
-
-
-def _passes_one(value: Any, operator: str, operand: Any) -> bool:
-    if operator == "exists":
-        return bool((value is not None) == operand)
-    if operator == "is_not":
-        return not _same(value, operand)
-    if value is None:
-        return False
-    if operator == "is":
-        return _same(value, operand)
-    if operator == "in":
-        return any(_same(value, one) for one in operand)
-    if operator == "contains":
-        if isinstance(value, list):
-            return any(_same(one, operand) for one in value)
-        return isinstance(value, str) and isinstance(operand, str) and operand in value
-    if operator == "matches":
-        return isinstance(value, str) and bool(re.search(operand, value[:1024]))
-    if operator in ("before", "after"):
-        left, right = _instant(value), _instant(operand)
-        if left is None or right is None:
-            return False
-        return left < right if operator == "before" else left > right
-    if not _is_number(value):
-        return False
-    return {
-        "gt": value > operand, "gte": value >= operand, "lt": value < operand, "lte": value <= operand
-    }[operator]  # fmt: skip
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _same(a: Any, b: Any) -> bool:
-    if _is_number(a) and _is_number(b):
-        return bool(a == b)
-    return type(a) is type(b) and bool(a == b)
-
-
-def _instant(value: Any) -> datetime | None:
-    if _is_number(value):
-        return (
-            datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=value) if value == int(value) else None
-        )
-    try:
-        at = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
-        return None
-    at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return at.replace(microsecond=at.microsecond // 1000 * 1000)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from .definition import (
     Atom,
     Comparison,
+    Computation,
+    Computed,
     EventAggregate,
     EventCount,
     EventSequence,
@@ -20,13 +23,19 @@ KEPT_MAX: int = 200
 """Events that an aggregate over a window and each step of a sequence look at: the newest. A facet may
 hold as many, 50 bytes each, all written with every touch. Not Final: tests make it small."""
 
+NUMERIC: Final = (Computation.SUM, Computation.AVG, Computation.MIN, Computation.MAX)
+"""Computations on the number that each event carries."""
+TEXTED: Final = (Computation.FIRST, Computation.LAST, Computation.MOST_FREQUENT, Computation.UNIQUE)
+"""Computations on a text, number or truth of each event."""
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
     """One kind of event that a condition asks about. `within_ms` None: ever.
 
     `needed`: how many of the newest instants decide; 0 if only counts and totals do. `number_in`: the
-    property whose number is needed of each event.
+    property whose number is needed of each event; `text_in`: the one whose text, number or truth is, empty
+    if only the earliest and the newest event are.
     """
 
     event: str
@@ -34,14 +43,16 @@ class Asked:
     within_ms: int | None
     needed: int
     number_in: str | None = None
+    text_in: str | None = None
 
     def needs_leaf(self) -> bool:
         """Whether state is kept for it. An event that is only counted, ever, is in the counters already."""
-        return bool(self.where) or self.within_ms is not None or self.number_in is not None
+        kept = self.number_in is not None or self.text_in is not None or self.needed > 0
+        return kept or bool(self.where) or self.within_ms is not None
 
     def key(self) -> str:
         """The key of its leaf."""
-        return leaf_key(self.event, self.where, self.number_in)
+        return leaf_key(self.event, self.where, self.number_in, self.text_in)
 
 
 def asked_by(atom: Atom) -> tuple[Asked, ...]:
@@ -57,7 +68,24 @@ def asked_by(atom: Atom) -> tuple[Asked, ...]:
         return (Asked(atom.event, atom.where, atom.within_ms, needed, atom.property),)
     if isinstance(atom, EventSequence):
         return tuple(Asked(step.event, step.where, atom.within_ms, KEPT_MAX) for step in atom.steps)
+    if isinstance(atom, Computed):
+        return tuple(_asked_by(atom, event) for event in atom.events)
     return ()
+
+
+def _asked_by(value: Computed, event: str) -> Asked:
+    """What a computed trait asks about one kind of event."""
+    kind, window = value.computation, value.within_ms
+    needed = 0 if window is None else KEPT_MAX
+    if kind in (Computation.RECENCY, Computation.LAST):
+        needed = 1
+    elif kind in (Computation.SESSIONS, Computation.UNIQUE, Computation.MOST_FREQUENT):
+        needed = KEPT_MAX
+    if kind in NUMERIC:
+        return Asked(event, value.where, window, needed, number_in=value.property)
+    if kind in TEXTED:
+        return Asked(event, value.where, window, needed, text_in=value.property or "")
+    return Asked(event, value.where, window, needed)
 
 
 def as_count(condition: NotSince) -> EventCount:

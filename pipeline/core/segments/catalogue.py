@@ -14,28 +14,33 @@ from typing import Any, Final, TypeVar
 from ..errors import InvariantViolation
 from ..facet import NEVER, Facet
 from .asked import Asked, asked_by
-from .compile import compile_condition
+from .compile import compile_condition, timeline_of
 from .definition import (
+    TRAIT,
     All,
     Atom,
+    Computed,
     Condition,
     ConsentGiven,
     Definition,
     Operator,
     PropertyTests,
+    Score,
     TraitDate,
     TraitTests,
     atoms,
 )
-from .leaf import VALUE, Leaf, event_ids, millionths
+from .leaf import VALUE, Leaf, event_ids, millionths, scalar_text
 from .operators import compile_where
 from .references import References
 from .signed import Evaluate
+from .values import Timeline
 
 DECIDING_EVENTS_MAX: Final = 20
 FEW: int = 16
 """So many segments are evaluated in the time in which those that concern a profile are looked up. Not Final:
 compiled code would not see that a test has made it small."""
+STEPS_MAX: Final = 100  # instants that are looked at for the next change: 2 ms
 TYPE_SETS_MAX: Final = 1_000  # sets of identifier types for which it is kept who is inside with nothing else
 EMPTY: Final = Facet()
 """A profile of which nothing is known. Never changed."""
@@ -94,8 +99,9 @@ class CompiledSegment:
     def evaluate(self, fold: Facet, identifier_types: Collection[str], now_ms: int) -> tuple[bool, int]:
         """Whether a profile is inside at `now_ms` > 0, and the next instant at which that changes by itself.
 
-        The instant is exact and greater than `now_ms`; NEVER if only an input can change the answer. An event
-        at t counts while now < t + window, also before t: events may be up to five minutes ahead.
+        The instant is exact and greater than `now_ms`, or, where that takes more than STEPS_MAX instants to
+        see, one at which to look again; NEVER if only an input can change the answer. An event at t counts
+        while now < t + window, also before t: events may be up to five minutes ahead.
         """
         if self._purpose is not None:
             word = fold.consent.get(self._purpose)
@@ -131,14 +137,19 @@ class CompiledSegment:
         return tuple(event_id for _, event_id in newest)
 
     def _change_after(self, fold: Facet, identifier_types: Collection[str], signed: int) -> int:
-        """Follow the instants at which a leaf changes until one changes the answer; two per leaf at most."""
+        """Follow the instants at which a condition changes until one changes the answer.
+
+        A birthday that comes every year may never change it: after STEPS_MAX it is time to look again.
+        """
         inside = signed > 0
-        while abs(signed) != NEVER:
+        for _ in range(STEPS_MAX):
             due_ms = abs(signed)
+            if due_ms == NEVER:
+                return NEVER
             signed = self._evaluate(fold, identifier_types, due_ms)
             if (signed > 0) != inside:
                 return due_ms
-        return NEVER
+        return abs(signed)
 
 
 class LeafFinder:
@@ -156,7 +167,7 @@ class LeafFinder:
         by_text: dict[str, dict[str, list[Leaf]]] = {}
         for leaf in leaves:
             named = _text_asked_for(leaf.where)
-            if not leaf.where and leaf.number_in is None:
+            if not leaf.where and leaf.number_in is None and leaf.text_in is None:
                 plain.append(leaf)
             elif named is None:
                 tried.append(leaf)
@@ -188,7 +199,8 @@ class Catalogue:
     known: `by_counter[type]` (those that count the type without `where` and window) and `asking(key)`.
     `by_trait`, `by_consent` (a segment's own purpose among them): as the name says. `leaves_by_event` and
     `finders`: the types that need leaf state.
-    `capacities`: leaf key → capacity, for folding.
+    `capacities`: leaf key → capacity, for folding. `traits`: name → computed trait. The definition of one is
+    among the segments as one that nobody is in: what it asks of events, and when it changes, is found there.
     """
 
     __slots__ = (
@@ -203,6 +215,7 @@ class Catalogue:
         "leaves",
         "leaves_by_event",
         "segments",
+        "traits",
     )
 
     def __init__(
@@ -218,7 +231,13 @@ class Catalogue:
                 raise InvariantViolation("two definitions have one id", segment=definition.id)
             named[definition.id] = definition
         references = References(named if among is None else among)
-        compiled = {name: CompiledSegment(one, references.expand(one.where)) for name, one in named.items()}
+        wheres = {name: references.expand(one.where) for name, one in named.items()}
+        compiled = {name: CompiledSegment(one, wheres[name]) for name, one in named.items()}
+        self.traits: dict[str, Timeline] = {
+            name[len(TRAIT) :]: timeline_of(where)
+            for name, where in wheres.items()
+            if isinstance(where, Computed | Score)
+        }
         self.segments: Mapping[str, CompiledSegment] = MappingProxyType(compiled)
         self.leaves: Mapping[str, Leaf] = MappingProxyType(_leaves(compiled.values()))
         self.capacities: dict[str, int] = {key: leaf.capacity for key, leaf in self.leaves.items()}
@@ -237,6 +256,12 @@ class Catalogue:
         )
         self.by_consent = self._index(_purposes)
         self._inside_with: dict[frozenset[str], tuple[CompiledSegment, ...]] = {}
+
+    def computed(self, fold: Facet, identifier_types: Collection[str], now_ms: int) -> dict[str, Any]:
+        """The values of the computed traits of a profile at `now_ms` > 0; None: there is none."""
+        return {
+            name: next(timeline(fold, identifier_types, now_ms))[0] for name, timeline in self.traits.items()
+        }
 
     def asking(self, key: str) -> tuple[CompiledSegment, ...]:
         """Segments that ask about a leaf. The key of a valued one may have a number behind it."""
@@ -339,8 +364,8 @@ def _leaves(segments: Iterable[CompiledSegment]) -> dict[str, Leaf]:
                 continue
             key = one.key()
             known = leaves.get(key)
-            same = (one.event, one.where, one.number_in)
-            if known is not None and (known.event, known.where, known.number_in) != same:
+            same = (one.event, one.where, one.number_in, one.text_in)
+            if known is not None and (known.event, known.where, known.number_in, known.text_in) != same:
                 raise InvariantViolation("two leaves have one key", leaf=key)
             leaves[key] = Leaf(
                 key=key,
@@ -350,13 +375,17 @@ def _leaves(segments: Iterable[CompiledSegment]) -> dict[str, Leaf]:
                 capacity=max(one.needed, 1 if known is None else known.capacity),
                 keep_ms=max(one.within_ms or 0, 0 if known is None else known.keep_ms),
                 number_in=one.number_in,
+                text_in=one.text_in,
             )
     return {key: leaves[key] for key in sorted(leaves)}
 
 
 def _matches(asked: Asked) -> Callable[[Mapping[str, Any]], bool]:
-    """Whether an event belongs to the leaf; to a valued one only with a number."""
+    """Whether an event belongs to the leaf; one that keeps numbers or texts wants one."""
     where, name = compile_where(asked.where), asked.number_in
+    if asked.text_in:
+        text_in = asked.text_in
+        return lambda properties: where(properties) and scalar_text(properties.get(text_in)) is not None
     if name is None:
         return where
     return lambda properties: where(properties) and millionths(properties.get(name)) is not None

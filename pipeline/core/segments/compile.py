@@ -18,6 +18,9 @@ from .definition import (
     All,
     AnyOf,
     Comparison,
+    Computation,
+    Computed,
+    ComputedTests,
     Condition,
     ConsentGiven,
     EventAggregate,
@@ -29,12 +32,14 @@ from .definition import (
     InSegment,
     NoneOf,
     NotSince,
+    Score,
     TraitDate,
     TraitTests,
 )
 from .leaf import leaf_key
 from .operators import compile_tests
 from .signed import NO, YES, Evaluate
+from .values import Timeline, compile_tests_of, compile_value
 from .windows import compile_aggregate, compile_first_time, compile_sequence
 
 
@@ -78,9 +83,37 @@ def compile_condition(condition: Condition, negated: bool = False) -> Compiled:
         return Compiled(_consent(condition.purpose, negated), windows=False)
     if isinstance(condition, HasIdentifier):
         return Compiled(_has(condition.identifier_type, negated), windows=False)
+    if isinstance(condition, Computed | Score):
+        return Compiled(_until_it_changes(timeline_of(condition)), windows=_is_timed(condition))
+    if isinstance(condition, ComputedTests):
+        tested = compile_tests_of(condition, timeline_of(condition.value))
+        evaluate = (lambda fold, types, now_ms: -tested(fold, types, now_ms)) if negated else tested
+        timed = _is_timed(condition.value) or isinstance(condition.condition, TraitDate)
+        return Compiled(evaluate, windows=timed)
     if isinstance(condition, InSegment):
         raise TypeError("a reference is written out before it is compiled, see references.py")
     assert_never(condition)
+
+
+def timeline_of(value: Computed | Score) -> Timeline:
+    """A computed trait, ready to be read."""
+    return compile_value(value, lambda condition: compile_condition(condition).evaluate)
+
+
+def _is_timed(value: Computed | Score) -> bool:
+    """Whether time alone can change a computed trait."""
+    if isinstance(value, Score):
+        return any(compile_condition(when).windows for _, when in value.rules)
+    return value.within_ms is not None or value.computation is Computation.RECENCY
+
+
+def _until_it_changes(timeline: Timeline) -> Evaluate:
+    """A computed trait as a condition that never holds, and may change when the value does."""
+
+    def evaluate(fold: Facet, types: Collection[str], now_ms: int) -> int:
+        return -next(timeline(fold, types, now_ms))[1]
+
+    return evaluate
 
 
 def _compile_group(group: Group, negated: bool) -> Compiled:

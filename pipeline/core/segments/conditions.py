@@ -146,7 +146,7 @@ def read_trait(entries: dict[str, Node]) -> TraitTests | TraitDate:
         entries["trait"].refuse(
             f"the condition on {name} has no operator", f"write {{trait: {name}, exists: true}}"
         )
-    return TraitTests(name, read_tests(tests))
+    return TraitTests(name, read_tests(tests), entries["trait"].place)
 
 
 def _read_date(entries: dict[str, Node], operator: str) -> TraitDate:
@@ -169,7 +169,7 @@ def _read_date(entries: dict[str, Node], operator: str) -> TraitDate:
         hint = similar_to(zone, zone_names(), "write for example Europe/Madrid; known are")
         hint = hint if len(hint) < 80 else "write for example Europe/Madrid"
         entries["timezone"].refuse(f"{zone!r} is not a time zone", hint)
-    return TraitDate(name, DateOperator(operator), operand, zone)
+    return TraitDate(name, DateOperator(operator), operand, zone, entries["trait"].place)
 
 
 # -- events -------------------------------------------------------------------------------------------------
@@ -256,17 +256,21 @@ def read_segment(entries: dict[str, Node]) -> InSegment:
 
 
 def _read_step(entries: Mapping[str, Node], head: str) -> tuple[str, tuple[PropertyTests, ...]]:
-    return _snake(entries[head], head), read_where(entries["where"]) if "where" in entries else ()
+    return snake(entries[head], head, EXAMPLES[head]), read_where(
+        entries["where"]
+    ) if "where" in entries else ()
 
 
-def _snake(node: Node, head: str) -> str:
-    text = node.text(head, EXAMPLES[head], 100)
+def snake(node: Node, head: str, example: str) -> str:
+    """The name of an event or of a computed trait."""
+    text = node.text(head, example, 100)
     if not SNAKE.fullmatch(text):
         spaced = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", text)
         slug = "_".join(re.findall(r"[a-z0-9]+", spaced.lower()))
+        what = "trait" if head == "trait" else "event"
         node.refuse(
-            f"the event {text!r} is not in snake_case",
-            f"write {slug if slug[:1].isalpha() else 'product_viewed'}",
+            f"the {what} {text!r} is not in snake_case",
+            f"write {slug if slug[:1].isalpha() else 'orders_30d' if head == 'trait' else 'product_viewed'}",
         )
     return text
 

@@ -9,70 +9,24 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from typing import Any, Final, TypeAlias
 
 import orjson
 
 from ..duration import format_duration
 from .document import NOWHERE, Place
+from .vocabulary import Aggregate as Aggregate
+from .vocabulary import Comparison as Comparison
+from .vocabulary import Computation as Computation
+from .vocabulary import DateOperator as DateOperator
+from .vocabulary import Day as Day
+from .vocabulary import Operator as Operator
 
 HASH_CHARS: Final = 64  # SHA-256 in hexadecimal
 ASSIGNED: Final = ("version", "paused", "silent")
 """Keys of a definition on `segments.definitions` that the commands write, and no file."""
 Scalar: TypeAlias = str | int | float | bool
 Operand: TypeAlias = Scalar | tuple[Scalar, ...]
-
-
-class Operator(StrEnum):
-    """How one value (a trait or a property of an event) is tested: docs/reference/segments.md."""
-
-    IS = "is"
-    IS_NOT = "is_not"
-    IN = "in"
-    CONTAINS = "contains"
-    MATCHES = "matches"
-    EXISTS = "exists"
-    GT = "gt"
-    GTE = "gte"
-    LT = "lt"
-    LTE = "lte"
-    BEFORE = "before"
-    AFTER = "after"
-
-
-class Comparison(StrEnum):
-    """How the number of events is compared."""
-
-    AT_LEAST = "at_least"
-    AT_MOST = "at_most"
-    EXACTLY = "exactly"
-
-
-class Aggregate(StrEnum):
-    """What is made of a number that each event carries."""
-
-    SUM = "sum"
-    MIN = "min"
-    MAX = "max"
-    AVG = "avg"
-
-
-class DateOperator(StrEnum):
-    """How the date or instant in a trait stands to now."""
-
-    ON = "on"
-    ANNIVERSARY = "anniversary"
-    WITHIN_NEXT = "within_next"
-    WITHIN_LAST = "within_last"
-
-
-class Day(StrEnum):
-    """A calendar day seen from now."""
-
-    YESTERDAY = "yesterday"
-    TODAY = "today"
-    TOMORROW = "tomorrow"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +83,11 @@ class NoneOf:
 
 @dataclass(frozen=True, slots=True)
 class TraitTests:
-    """Tests on a trait of the person; all of them must hold. Sorted by operator."""
+    """Tests on a trait of the person; all of them must hold. Sorted by operator. `place`: for refusals."""
 
     trait: str
     tests: tuple[Test, ...]
+    place: Place = field(default=NOWHERE, compare=False, repr=False)
 
     def to_json(self) -> dict[str, Any]:
         return {"trait": self.trait} | tests_to_json(self.tests)
@@ -234,6 +189,7 @@ class TraitDate:
     operator: DateOperator
     operand: Day | int
     timezone: str | None
+    place: Place = field(default=NOWHERE, compare=False, repr=False)
 
     def to_json(self) -> dict[str, Any]:
         operand = str(self.operand) if isinstance(self.operand, Day) else format_duration(self.operand)
@@ -272,18 +228,74 @@ class HasIdentifier:
         return {"has": self.identifier_type}
 
 
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """What a computed trait makes of such events; only as the `where` of a definition, or in `ComputedTests`.
+
+    `within_ms` None: ever. `property`: whose value counts; None for events and instants. `length_ms`: the gap
+    that ends a session, the unit of a recency. `events`: one, for sessions one or several, sorted.
+    """
+
+    computation: Computation
+    events: tuple[str, ...]
+    where: tuple[PropertyTests, ...]
+    within_ms: int | None
+    property: str | None = None
+    length_ms: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        event: Any = self.events[0] if len(self.events) == 1 else list(self.events)
+        written = _events_to_json("event", event, self.where, self.within_ms)
+        written["compute"] = str(self.computation)
+        if self.property is not None:
+            written["of"] = self.property
+        if self.length_ms is not None:
+            written[LENGTHS[self.computation]] = format_duration(self.length_ms)
+        return written
+
+
+LENGTHS: Final = {Computation.SESSIONS: "gap", Computation.RECENCY: "unit"}
+"""How the length of time beside a computation is called."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A computed trait that adds up the points of the rules whose condition holds."""
+
+    rules: tuple[tuple[int, Condition], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"score": [{"points": points, "when": when.to_json()} for points, when in self.rules]}
+
+
+@dataclass(frozen=True, slots=True)
+class ComputedTests:
+    """A condition on a computed trait, with what the trait is made of. Made by references.py only."""
+
+    value: Computed | Score
+    condition: TraitTests | TraitDate
+
+    def to_json(self) -> dict[str, Any]:
+        return self.condition.to_json()
+
+
 Group: TypeAlias = All | AnyOf | NoneOf
 EventAtom: TypeAlias = EventCount | EventAggregate | EventSequence | FirstTime | NotSince
-Atom: TypeAlias = TraitTests | TraitDate | EventAtom | ConsentGiven | HasIdentifier | InSegment
-Condition: TypeAlias = Group | Atom
+Atom: TypeAlias = TraitTests | TraitDate | EventAtom | ConsentGiven | HasIdentifier | InSegment | Computed
+Condition: TypeAlias = Group | Atom | Score | ComputedTests
+TRAIT: Final = "trait:"
+"""In front of a computed trait's name in its id. No segment is called so: ids of segments are kebab-case."""
 
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """One checked segment definition. `purpose` None: no consent is needed. `version` counts from 1.
+    """One checked definition, of a segment or of a computed trait. `version` counts from 1.
+
+    `purpose` None: no consent is needed. A trait's `id` is `trait:NAME`, its `where` what it is made of: as a
+    condition that never holds, and may change when the value does.
 
     `paused`: what consumers were told stands still. `silent`: nobody is told of the first population but by
-    `segments.current`. Both are said to the commands and are no part of the rules.
+    `segments.current`. Both are said to the commands, of segments only, and are no part of the rules.
     """
 
     id: str
@@ -297,6 +309,9 @@ class Definition:
     def to_json(self) -> dict[str, Any]:
         """The form on `segments.definitions`. `parse.definition_from_json` is its inverse."""
         written: dict[str, Any] = {"id": self.id, "name": self.name, "version": self.version}
+        if isinstance(self.where, Computed | Score):
+            del written["id"]
+            return {"trait": self.id[len(TRAIT) :], **written, **self.where.to_json()}
         if self.purpose is not None:
             written["purpose"] = self.purpose
         if self.paused:
@@ -304,6 +319,11 @@ class Definition:
         if self.silent:
             written["silent"] = True
         return written | {"where": self.where.to_json()}
+
+    @property
+    def is_trait(self) -> bool:
+        """Whether it defines a computed trait, not a segment."""
+        return isinstance(self.where, Computed | Score)
 
     def with_version(self, version: int) -> Definition:
         """The same definition as version `version`, at least 1."""
@@ -322,8 +342,13 @@ class Definition:
 
 def atoms(condition: Condition) -> Iterator[Atom]:
     """The conditions without conditions inside, in the order in which they are written."""
-    if isinstance(condition, All | AnyOf | NoneOf):
+    if isinstance(condition, ComputedTests):
+        yield from atoms(condition.value)
+    elif isinstance(condition, All | AnyOf | NoneOf):
         for inner in condition.conditions:
+            yield from atoms(inner)
+    elif isinstance(condition, Score):
+        for _, inner in condition.rules:
             yield from atoms(inner)
     else:
         yield condition
@@ -340,7 +365,7 @@ def where_to_json(where: tuple[PropertyTests, ...]) -> dict[str, Any]:
 
 
 def _events_to_json(
-    head: str, event: str, where: tuple[PropertyTests, ...], within_ms: int | None
+    head: str, event: str | list[str], where: tuple[PropertyTests, ...], within_ms: int | None
 ) -> dict[str, Any]:
     written: dict[str, Any] = {head: event}
     if where:

@@ -13,12 +13,16 @@ from typing import Any, Final, TypeAlias, assert_never
 from ..facet import NEVER, Facet
 from ..instant import format_instant
 from . import asked
-from .asked import as_count
-from .compile import compile_condition
+from .asked import as_count, asked_by
+from .behind import identifiers_behind
+from .compile import compile_condition, timeline_of
 from .definition import (
+    TRAIT,
     Aggregate,
     All,
     AnyOf,
+    Computed,
+    ComputedTests,
     Condition,
     ConsentGiven,
     Definition,
@@ -30,6 +34,7 @@ from .definition import (
     InSegment,
     NoneOf,
     NotSince,
+    Score,
     TraitDate,
     TraitTests,
 )
@@ -40,14 +45,17 @@ from .words import describe
 
 Events: TypeAlias = tuple[tuple[int, str], ...]
 EVENTS_MAX: Final = 20  # events shown of one condition, newest first
+STEPS_MAX: Final = 1_000  # instants that are looked at for the next change; a birthday comes every year
+NO_FACETS: Final[Mapping[str, Facet]] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Explained:
     """One condition and what it found. `changes_ms`: when its truth changes by itself; NEVER if it cannot.
 
-    `events`: (event time ms, event id) of those that decide it, newest first. `conditions`: those of a group,
-    or of the segment that a reference names, its consent first.
+    `events`: (event time ms, event id) of those that decide it, newest first; `identifiers`: who is
+    behind it. `conditions`: those of a group,
+    or of the segment that a reference names, its consent first, or those of a score.
     """
 
     condition: Condition
@@ -56,6 +64,7 @@ class Explained:
     found: Mapping[str, Any]
     events: Events = ()
     conditions: tuple[Explained, ...] = ()
+    identifiers: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """A group with its `conditions`, others with `found` and `events`, a reference with all."""
@@ -69,7 +78,7 @@ class Explained:
         if group:
             return body | {"conditions": [one.to_json() for one in self.conditions]}
         events = [{"event_id": event_id, "at": format_instant(at_ms)} for at_ms, event_id in self.events]
-        body |= {"found": dict(self.found), "events": events}
+        body |= {"found": dict(self.found), "events": events, "identifiers": list(self.identifiers)}
         if self.conditions:
             body["conditions"] = [one.to_json() for one in self.conditions]
         return body
@@ -114,12 +123,14 @@ def explain_segment(
     identifiers: Collection[str],
     now_ms: int,
     definitions: Mapping[str, Definition],
+    facets: Mapping[str, Facet] = NO_FACETS,
 ) -> WhySegment:
     """Explain a definition over the fold of a profile with these identifiers at `now_ms` > 0.
 
-    `definitions`: all that are in force, for those that it refers to.
+    `definitions`: all that are in force, for those that it refers to. `facets`: those of the profile by
+    identifier, to say which of them is behind a condition.
     """
-    explainer = _Explainer(fold, identifiers, now_ms, definitions)
+    explainer = _Explainer(fold, identifiers, now_ms, definitions, facets)
     where = explainer.explain(definition.where)
     purpose = None if definition.purpose is None else explainer.explain(ConsentGiven(definition.purpose))
     granted = purpose is None or purpose.holds
@@ -149,10 +160,11 @@ class _Explainer:
         identifiers: Collection[str],
         now_ms: int,
         definitions: Mapping[str, Definition],
+        facets: Mapping[str, Facet],
     ) -> None:
         self.fold, self.identifiers, self.now_ms = fold, identifiers, now_ms
         self.types = {identifier[: identifier.index(":")] for identifier in identifiers}
-        self.definitions = definitions
+        self.definitions, self.facets = definitions, facets
         self.references = References(definitions)
 
     def explain(self, condition: Condition) -> Explained:
@@ -164,8 +176,37 @@ class _Explainer:
         if isinstance(condition, InSegment):
             inner = tuple(map(self.explain, self.inside(condition)))
             return Explained(condition, holds, changes_ms, {"known": bool(inner)}, conditions=inner)
+        if isinstance(condition, TraitTests | TraitDate):
+            value = self.references.value_of(condition.trait)
+            if value is not None:
+                found, events, inner = self.computed(condition.trait, value)
+                behind = identifiers_behind(condition, value, events, self.fold, self.facets)
+                return Explained(condition, holds, changes_ms, found, events, inner, behind)
+        if isinstance(condition, Computed | Score | ComputedTests):
+            raise TypeError("what a computed trait is made of is no condition of a segment")
         found, events = self.found(condition)
-        return Explained(condition, holds, changes_ms, found, events)
+        behind = identifiers_behind(condition, None, events, self.fold, self.facets)
+        return Explained(condition, holds, changes_ms, found, events, (), behind)
+
+    def computed(
+        self, trait: str, value: Computed | Score
+    ) -> tuple[dict[str, Any], Events, tuple[Explained, ...]]:
+        """The value of a computed trait, the newest events behind it, and the conditions of a score."""
+        number, _ = next(timeline_of(value)(self.fold, self.types, self.now_ms))
+        found = {"value": number, "computed": describe(value)}
+        if isinstance(value, Score):
+            written = self.definitions[TRAIT + trait].where
+            rules = written.rules if isinstance(written, Score) else ()
+            points = [points for points, _ in rules]
+            return found | {"points": points}, (), tuple(self.explain(when) for _, when in rules)
+        pairs: set[tuple[int, str]] = set()
+        for one in asked_by(value):
+            state = self.fold.leaves.get(one.key())
+            if state is not None and one.needed:
+                oldest_ms = -NEVER if one.within_ms is None else self.now_ms - one.within_ms
+                kept = _kept(one.key(), state)[-one.needed :]
+                pairs.update(pair for pair in kept if pair[0] > oldest_ms)
+        return found, _newest(sorted(pairs)), ()
 
     def inside(self, reference: InSegment) -> tuple[Condition, ...]:
         """The conditions of a segment inside, its consent first; nothing of one that nobody can be in."""
@@ -213,8 +254,10 @@ def _truth(evaluate: Evaluate, fold: Facet, types: Collection[str], now_ms: int)
     """Whether a condition holds, and the first instant at which that is no longer so without any input."""
     signed = evaluate(fold, types, now_ms)
     holds = signed > 0
-    while abs(signed) != NEVER:
+    for _ in range(STEPS_MAX):
         due_ms = abs(signed)
+        if due_ms == NEVER:
+            break
         signed = evaluate(fold, types, due_ms)
         if (signed > 0) != holds:
             return holds, due_ms
@@ -306,7 +349,7 @@ def _first_time_found(condition: FirstTime, fold: Facet) -> tuple[dict[str, Any]
 def _flips(node: Explained) -> list[Explained]:
     """A smallest set of plain conditions whose truth must change for that of `node` to change."""
     group = node.condition
-    if not node.conditions:
+    if not node.conditions or isinstance(group, TraitTests | TraitDate):  # The points of a score add up.
         return [node]
     # An `all` breaks with one member and needs every false one; `any` and `none` are the other way round.
     if isinstance(group, All | InSegment):

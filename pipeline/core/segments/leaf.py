@@ -7,6 +7,10 @@ associative and commutative: any order of arrival and any split into facets give
 A *valued* leaf keeps a number of each event, for sums and other aggregates. Its key names the property, each
 of its event ids stands behind the number, `12500000 e17`, and its state goes on with `total ever, least,
 most`. Numbers are whole millionths, so that no order of additions makes a difference.
+
+A *texted* leaf keeps a text, number or truth of each event, as JSON without spaces, for computed traits. Its
+event ids stand behind those, `"Madrid" e17`, and its state goes on with the instant of the earliest event
+ever and what stands for it, of several the least.
 """
 
 from __future__ import annotations
@@ -18,6 +22,8 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any, Final, TypeAlias
 
+import orjson
+
 from .definition import PropertyTests, canonical_bytes, where_to_json
 
 KEY_HASH_CHARS: Final = 16  # 64 bits; the catalogue refuses two leaves with one key
@@ -26,11 +32,16 @@ MILLIONTHS: Final = 1_000_000
 """What one is counted in: an amount of money has two decimals, a price per unit or a share up to six."""
 NUMBER_MAX: Final = 10**12  # a larger number in a property is none: its millionths must have 64 bits
 VALUE: Final = "\x1f"
-"""Stands between the key of a valued leaf and the number that a touch brings, while they travel."""
+"""Stands between the key of a valued or texted leaf and what a touch brings, while they travel."""
+TEXT_CHARS_MAX: Final = 100  # a longer text in a property is none: a facet may keep 200 of them
+_WHOLE_MAX: Final = 1 << 53  # up to here a float that is whole is that whole number
 _HAS_VALUES: Final = "$"
+_HAS_TEXTS: Final = "%"
 _TOTAL: Final = 3
 _LEAST: Final = 4
 _MOST: Final = 5
+_FIRST_AT: Final = 3
+_FIRST: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +53,7 @@ class Leaf:
     `capacity` is the number of newest instants that the most demanding user needs, at least 1.
     `keep_ms` is the longest window that uses it; 0 when it is only counted. Older instants decide nothing.
     `number_in`: the property whose number is kept of each event; one without it does not belong to the leaf.
+    `text_in`: the same for what a texted leaf keeps; empty: nothing but the event.
     """
 
     key: str
@@ -51,9 +63,12 @@ class Leaf:
     capacity: int
     keep_ms: int
     number_in: str | None = None
+    text_in: str | None = None
 
     def key_for(self, properties: Mapping[str, Any]) -> str:
         """The key with which an event that matches travels: a valued leaf's has the number behind it."""
+        if self.text_in is not None:
+            return f"{self.key}{VALUE}{scalar_text(properties.get(self.text_in)) if self.text_in else 'null'}"
         if self.number_in is None:
             return self.key
         return f"{self.key}{VALUE}{millionths(properties.get(self.number_in))}"
@@ -64,12 +79,16 @@ class Leaf:
         return bool(self.where)
 
 
-def leaf_key(event: str, where: tuple[PropertyTests, ...], number_in: str | None = None) -> str:
+def leaf_key(
+    event: str, where: tuple[PropertyTests, ...], number_in: str | None = None, text_in: str | None = None
+) -> str:
     """The stable key: the event type, and a short hash of the canonical `where` if there is one.
 
     A hash because every facet stores the key, and a `where` may name a thousand values. That of a valued leaf
-    covers `number_in` as well.
+    covers `number_in` as well, that of a texted one `text_in`.
     """
+    if text_in is not None:
+        return f"{event}{_HAS_TEXTS}{_digest({'where': where_to_json(where), 'property': text_in})}"
     if number_in is not None:
         asked = {"where": where_to_json(where), "property": number_in}
         return f"{event}{_HAS_VALUES}{_digest(asked)}"
@@ -96,8 +115,34 @@ def millionths(value: object) -> int | None:
     return int((Decimal(repr(value)) * MILLIONTHS).to_integral_value(ROUND_HALF_EVEN))
 
 
-def add_value(state: LeafState | None, t: int, event_id: str, text: str, capacity: int) -> LeafState:
-    """Count one event with its number, in millionths as `text`, in the state of a valued leaf, in place."""
+def scalar_text(value: object) -> str | None:
+    """The JSON of a text, number or truth, without spaces; None for anything else and for long texts."""
+    if isinstance(value, str):
+        if len(value) > TEXT_CHARS_MAX:
+            return None
+    elif isinstance(value, float):
+        value = int(value) if value.is_integer() and abs(value) <= _WHOLE_MAX else value
+    elif not isinstance(value, int):  # bool is one
+        return None
+    return orjson.dumps(value).decode().replace(" ", "\\u0020")
+
+
+def blank_state(key: str, text: str, t: int, event_id: str) -> LeafState:
+    """The state of no event; `text`, with the event, is what the first one brings that will be kept in it."""
+    if not text:
+        return [0, [], []]
+    if _HAS_TEXTS in key:
+        return [0, [], [], t, f"{text} {event_id}"]
+    number = int(text)
+    return [0, [], [], "0", number, number]
+
+
+def add_value(
+    key: str, state: LeafState | None, t: int, event_id: str, text: str, capacity: int
+) -> LeafState:
+    """Count one event with its number in millionths, or its JSON, in the state of its leaf, in place."""
+    if _HAS_TEXTS in key:
+        return _add_text(state, t, f"{text} {event_id}", capacity)
     number = int(text)
     if state is None:
         return [1, [t], [f"{text} {event_id}"], text, number, number]
@@ -108,10 +153,24 @@ def add_value(state: LeafState | None, t: int, event_id: str, text: str, capacit
     return state
 
 
+def _add_text(state: LeafState | None, t: int, kept: str, capacity: int) -> LeafState:
+    if state is None:
+        return [1, [t], [kept], t, kept]
+    add_instant(state, t, kept, capacity)
+    if (t, kept) < (state[_FIRST_AT], state[_FIRST]):
+        state[_FIRST_AT], state[_FIRST] = t, kept
+    return state
+
+
 def event_ids(key: str, state: LeafState) -> list[str]:
-    """The event ids of the kept instants, without the numbers of a valued leaf."""
+    """The event ids of the kept instants, without the numbers or texts of a leaf that has some."""
     ids: list[str] = state[2]
-    return [one.partition(" ")[2] for one in ids] if _HAS_VALUES in key else ids
+    return [one.partition(" ")[2] for one in ids] if _HAS_VALUES in key or _HAS_TEXTS in key else ids
+
+
+def first_of(state: LeafState) -> tuple[int, str]:
+    """The instant of the earliest event of a texted leaf, and what stands for it."""
+    return state[_FIRST_AT], state[_FIRST]
 
 
 def values_of(state: LeafState) -> list[int]:
@@ -166,4 +225,6 @@ def combine_states(a: LeafState, b: LeafState, capacity: int) -> LeafState:
 def _combine_totals(a: list[Any], b: list[Any]) -> list[Any]:
     if not a or not b:
         return list(a or b)
+    if len(a) == 2:
+        return min(a, b)
     return [str(int(a[0]) + int(b[0])), min(a[1], b[1]), max(a[2], b[2])]

@@ -9,6 +9,8 @@ from . import asked
 from .catalogue import Catalogue, CompiledSegment
 from .definition import (
     Atom,
+    Computation,
+    Computed,
     Definition,
     EventAggregate,
     EventCount,
@@ -58,6 +60,9 @@ def notes_of(segment: CompiledSegment, fill: Mapping[str, bool], history_ms: int
             yield f"{describe(one)}: of the newest {asked.KEPT_MAX} such events of a person"
         elif isinstance(one, EventSequence):
             yield f"{describe(one)}: each step looks at the newest {asked.KEPT_MAX} such events of a person"
+        elif isinstance(one, Computed) and any(part.needed == asked.KEPT_MAX for part in asked.asked_by(one)):
+            capped = " and is at most that" if one.computation is Computation.COUNT else ""
+            yield f"{describe(one)}: looks at the newest {asked.KEPT_MAX} such events of a person{capped}"
         if _matches(one):
             yield f"{describe(one)}: matches looks at the first {MATCHED_CHARS_MAX:,} characters of a text"
 
@@ -69,7 +74,7 @@ def _matches(one: Atom) -> bool:
     wheres: tuple[tuple[PropertyTests, ...], ...] = ()
     if isinstance(one, EventSequence):
         wheres = tuple(step.where for step in one.steps)
-    elif isinstance(one, EventCount | EventAggregate | FirstTime | NotSince):
+    elif isinstance(one, EventCount | EventAggregate | FirstTime | NotSince | Computed):
         wheres = (one.where,)
     return any(
         test.operator is Operator.MATCHES for where in wheres for tested in where for test in tested.tests

@@ -1,7 +1,8 @@
 """Definitions from YAML or JSON, checked: every refusal is one sentence with a place and a suggestion.
 
 Decides which constructs exist. Adding one means a dataclass in definition.py, a reader in conditions.py and
-`HEADS`, what it asks of events in asked.py, an evaluator in compile.py, and words in explain.py.
+`HEADS`, what it asks of events in asked.py, an evaluator in compile.py, and words in explain.py. A document
+that begins with `trait` defines a computed trait, see trait_reader.py.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from .conditions import (
 )
 from .definition import ASSIGNED, All, AnyOf, Condition, ConsentGiven, Definition, HasIdentifier, NoneOf
 from .document import DefinitionError, Node, Place, read_json, read_yaml, similar_to
+from .trait_reader import read_computed
 
 CONDITIONS_MAX: Final = 200  # conditions in one definition; bounds the work per evaluation
 NESTING_MAX: Final = 16  # groups inside groups
@@ -59,7 +61,8 @@ def parse_definitions(text: str, identifier_types: tuple[str, ...] = ()) -> list
                 raise DefinitionError(entries[key].key_place, f"{key} is {said}", "remove it")
         definition = _Reader(identifier_types).definition(node, entries)
         if definition.id in definitions:
-            entries["id"].refuse(f"the id {definition.id} stands here twice", "give each segment its own id")
+            named = entries["trait" if definition.is_trait else "id"]
+            named.refuse(f"the id {definition.id} stands here twice", "give each segment its own id")
         definitions[definition.id] = definition
     return list(definitions.values())
 
@@ -103,6 +106,8 @@ class _Reader:
         self.conditions = 0
 
     def definition(self, node: Node, entries: dict[str, Node]) -> Definition:
+        if "trait" in entries and "id" not in entries:
+            return read_computed(node, entries, self.condition)
         for key, value in entries.items():
             if key not in DEFINITION_KEYS and key not in ASSIGNED:
                 refuse_key(key, value, "a definition", DEFINITION_KEYS)

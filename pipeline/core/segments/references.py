@@ -1,7 +1,8 @@
-"""Segments inside segments: which definitions use which, and conditions with the others written out.
+"""Segments and computed traits inside definitions: who uses which, conditions with the others written out.
 
 Whatever is on the topic has a meaning: a reference to a segment that does not exist, that leads back to
-itself, or whose conditions are too many holds for nobody. Commands refuse such definitions before that.
+itself, or whose conditions are too many holds for nobody; a computed trait of which that is true is no
+computed one where it is used. Commands refuse such definitions before that.
 """
 
 from __future__ import annotations
@@ -10,13 +11,19 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Final, NoReturn
 
 from .definition import (
+    TRAIT,
     All,
     AnyOf,
+    Computed,
+    ComputedTests,
     Condition,
     ConsentGiven,
     Definition,
     InSegment,
     NoneOf,
+    Score,
+    TraitDate,
+    TraitTests,
     atoms,
 )
 from .document import DefinitionError, Place, similar_to
@@ -31,9 +38,20 @@ def references_of(definition: Definition) -> tuple[InSegment, ...]:
     return tuple(one for one in atoms(definition.where) if isinstance(one, InSegment))
 
 
+def uses_of(definition: Definition) -> list[tuple[str, Place]]:
+    """What a definition refers to, and where: segments, and traits that may be computed, by id."""
+    found = []
+    for one in atoms(definition.where):
+        if isinstance(one, InSegment):
+            found.append((one.segment_id, one.place))
+        elif isinstance(one, TraitTests | TraitDate):
+            found.append((TRAIT + one.trait, one.place))
+    return found
+
+
 def users_of(names: Collection[str], definitions: Mapping[str, Definition]) -> set[str]:
     """Ids of the definitions that refer to one of `names`, directly or through others."""
-    uses = {name: {inside.segment_id for inside in references_of(one)} for name, one in definitions.items()}
+    uses = {name: {used for used, _ in uses_of(one)} for name, one in definitions.items()}
     found: set[str] = set()
     wanted = set(names)
     while wanted:
@@ -47,7 +65,8 @@ class References:
 
     def __init__(self, definitions: Mapping[str, Definition]) -> None:
         self._whole: dict[str, Condition] = {}
-        if not any(references_of(one) for one in definitions.values()):
+        self._values: dict[str, Computed | Score] = {}
+        if not any(one.is_trait or references_of(one) for one in definitions.values()):
             self._add(definitions, definitions)
             return
         sizes = _Sizes(definitions)
@@ -56,6 +75,11 @@ class References:
     def _add(self, definitions: Mapping[str, Definition], names: Iterable[str]) -> None:
         for name in names:
             one = definitions[name]
+            if isinstance(one.where, Computed | Score):
+                value = self.expand(one.where)
+                assert isinstance(value, Computed | Score)
+                self._values[name] = value
+                continue
             granted = () if one.purpose is None else (ConsentGiven(one.purpose),)
             self._whole[name] = All((*granted, self.expand(one.where)))
 
@@ -64,13 +88,22 @@ class References:
         return name in self._whole
 
     def expand(self, condition: Condition) -> Condition:
-        """The condition, in which each reference has become the condition that it stands for."""
+        """The condition, in which each reference has become what it stands for."""
         if isinstance(condition, InSegment):
             return self._whole.get(condition.segment_id, NOBODY)
+        if isinstance(condition, TraitTests | TraitDate):
+            value = self._values.get(TRAIT + condition.trait)
+            return condition if value is None else ComputedTests(value, condition)
+        if isinstance(condition, Score):
+            return Score(tuple((points, self.expand(when)) for points, when in condition.rules))
         if isinstance(condition, All | AnyOf | NoneOf):
             inner = tuple(self.expand(one) for one in condition.conditions)
             return condition if inner == condition.conditions else type(condition)(inner)
         return condition
+
+    def value_of(self, trait: str) -> Computed | Score | None:
+        """What a computed trait is made of; None if the name is not that of one."""
+        return self._values.get(TRAIT + trait)
 
 
 class _Sizes:
@@ -84,7 +117,7 @@ class _Sizes:
         self.levels: dict[str, int] = {}
         self.order: list[str] = []
         used = {
-            name: [one.segment_id for one in references_of(definition) if one.segment_id in definitions]
+            name: [used for used, _ in uses_of(definition) if used in definitions]
             for name, definition in definitions.items()
         }
         users: dict[str, list[str]] = {}
@@ -123,7 +156,9 @@ def check_references(definitions: Mapping[str, Definition], new: Iterable[Defini
     for definition in fresh.values():
         for one in references_of(definition):
             if one.segment_id not in after:
-                known = [name for name in sorted(after) if name != definition.id]
+                known = [
+                    name for name, two in sorted(after.items()) if name != definition.id and not two.is_trait
+                ]
                 hint = similar_to(one.segment_id, known) if known else "apply it first"
                 raise DefinitionError(one.place, f"there is no segment {one.segment_id!r}", hint)
     sizes = _Sizes(after)
@@ -133,20 +168,26 @@ def check_references(definitions: Mapping[str, Definition], new: Iterable[Defini
     for name in sizes.order:
         fault = sizes.fault(name)
         if fault is not None and (name in fresh or users_of(fresh, after) & {name}):
-            raise DefinitionError(_place_in(after[name]), f"segment {name} {fault}", "use fewer of them")
+            raise DefinitionError(_place_in(after[name]), f"{_called(name)} {fault}", "use fewer of them")
 
 
 def _refuse_cycle(definition: Definition, definitions: Mapping[str, Definition], sizes: _Sizes) -> NoReturn:
     """Name a way that leads back. Of what is on a cycle or above one, something inside is as well."""
     path = [definition.id]
     while path.count(path[-1]) == 1:
-        inside = [one.segment_id for one in references_of(definitions[path[-1]])]
+        inside = [used for used, _ in uses_of(definitions[path[-1]])]
         path.append(next(one for one in inside if one in definitions and one not in sizes.sizes))
     loop = path[path.index(path[-1]) :]
-    problem = f"segment {loop[0]} would be inside itself ({' → '.join(loop)})"
-    raise DefinitionError(_place_in(definition), problem, "write the conditions out in one of them")
+    itself = "be computed from" if loop[0].startswith(TRAIT) else "be inside"
+    problem = f"{_called(loop[0])} would {itself} itself ({' → '.join(loop)})"
+    place = next(place for used, place in uses_of(definition) if used == path[1])
+    raise DefinitionError(place, problem, "write the conditions out in one of them")
+
+
+def _called(name: str) -> str:
+    return f"trait {name[len(TRAIT) :]}" if name.startswith(TRAIT) else f"segment {name}"
 
 
 def _place_in(definition: Definition) -> Place:
-    references = references_of(definition)
-    return references[0].place if references else Place("")
+    """Where the first reference stands."""
+    return next((place for _, place in uses_of(definition)), Place(""))

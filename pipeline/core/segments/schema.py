@@ -23,10 +23,20 @@ from .conditions import (
     STEP_KEYS,
     STEPS_MAX,
 )
-from .definition import DateOperator, Operator
+from .definition import Computation, DateOperator, Operator
 from .operands import IN_VALUES_MAX, NUMBER_OPERATORS, OPERATORS, PROPERTIES_MAX, TEXT_CHARS_MAX
 from .parse import DEFINITION_KEYS, HEADS, IDENTIFIER_TYPE
 from .pattern import PATTERN_CHARS_MAX
+from .trait_reader import (
+    POINTS_MAX,
+    RULE_KEYS,
+    RULES_MAX,
+    SCORE_EXAMPLE,
+    SESSION_EVENTS_MAX,
+    TRAIT_EXAMPLES,
+    keys_of,
+    required_of,
+)
 
 Schema = dict[str, Any]
 DIALECT: Final = "http://json-schema.org/draft-07/schema#"
@@ -38,10 +48,11 @@ def definition_schema() -> Schema:
     definition = {"$ref": "#/definitions/definition"}
     return {
         "$schema": DIALECT,
-        "title": "Elo segment definitions",
+        "title": "Elo definitions of segments and computed traits",
         "anyOf": [definition, {"type": "array", "items": definition}],
         "definitions": {
-            "definition": _mapping(
+            "definition": {"anyOf": [_ref("segment_definition"), _ref("trait_definition")]},
+            "segment_definition": _mapping(
                 {
                     "id": _matching(ID.pattern, 100),
                     "name": _text(200),
@@ -50,6 +61,7 @@ def definition_schema() -> Schema:
                 },
                 ("id", "where"),
             ),
+            "trait_definition": _computed_trait(),
             "condition": {"anyOf": [_ref(head) for head in HEADS]},
             **{head: _CONDITIONS[head] for head in HEADS},
             "where": {
@@ -83,6 +95,40 @@ def grammar_table() -> str:
         rows.append(f"| `{head}` | {', '.join(keys)} | `{EXAMPLES[head]}` |")
     rows.append(f"| a definition | {', '.join(f'`{key}`' for key in DEFINITION_KEYS)} | |")
     return "\n".join(rows) + "\n"
+
+
+def traits_table() -> str:
+    """One row a computation: the keys that it may have, and an example."""
+    rows = ["| `compute` | keys beside `trait` and `name` | example |", "|---|---|---|"]
+    for kind in Computation:
+        written, example = [f"`{key}`" for key in keys_of(kind)], TRAIT_EXAMPLES[kind]
+        rows.append(f"| `{kind}` | {', '.join(written)} | `{example}` |")
+    rows.append(
+        "| | `score`, in each rule " + ", ".join(f"`{key}`" for key in RULE_KEYS) + f" | `{SCORE_EXAMPLE}` |"
+    )
+    return "\n".join(rows) + "\n"
+
+
+def _computed_trait() -> Schema:
+    """One variant for each computation, which differ in their keys, and one for scores."""
+    named = {"trait": _matching(SNAKE.pattern, 100), "name": _text(200)}
+    event: Schema = _matching(SNAKE.pattern, 100)
+    several = {"type": "array", "minItems": 1, "maxItems": SESSION_EVENTS_MAX, "items": event}
+    values: dict[str, Schema] = {
+        "event": event, "of": _text(1_000), "where": _ref("where"), "within": _ref("duration"),
+        "gap": _ref("duration"), "unit": _ref("duration"),
+    }  # fmt: skip
+    variants = []
+    for kind in Computation:
+        properties: dict[str, Schema] = {**named, "compute": {"enum": [str(kind)]}}
+        properties |= {key: values[key] for key in keys_of(kind) if key != "compute"}
+        if kind is Computation.SESSIONS:
+            properties["event"] = {"anyOf": [event, several]}
+        variants.append(_mapping(properties, ("trait", "compute", *required_of(kind))))
+    points = {"type": "integer", "minimum": -POINTS_MAX, "maximum": POINTS_MAX}
+    rule = _mapping({"points": points, "when": _ref("condition")}, RULE_KEYS)
+    rules = {"type": "array", "minItems": 1, "maxItems": RULES_MAX, "items": rule}
+    return {"anyOf": [*variants, _mapping({**named, "score": rules}, ("trait", "score"))]}
 
 
 def _ref(name: str) -> Schema:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from .definition import (
+    Computed,
     ConsentGiven,
     Definition,
     EventAggregate,
@@ -42,6 +43,8 @@ def _used_by(definition: Definition) -> Iterator[tuple[str, str]]:
             yield from (("events", step.event) for step in one.steps)
         elif isinstance(one, EventCount | EventAggregate | FirstTime | NotSince):
             yield "events", one.event
+        elif isinstance(one, Computed):
+            yield from (("events", event) for event in one.events)
         elif isinstance(one, InSegment):
             yield "segments", one.segment_id
         elif isinstance(one, ConsentGiven):

@@ -9,6 +9,8 @@ from .definition import (
     All,
     AnyOf,
     Comparison,
+    Computed,
+    ComputedTests,
     Condition,
     ConsentGiven,
     Day,
@@ -21,6 +23,7 @@ from .definition import (
     NoneOf,
     NotSince,
     PropertyTests,
+    Score,
     Step,
     Test,
     TraitDate,
@@ -59,6 +62,16 @@ def describe(condition: Condition) -> str:
         return f"consent {condition.purpose}"
     if isinstance(condition, HasIdentifier):
         return f"has {condition.identifier_type}"
+    if isinstance(condition, Computed):
+        of = "" if condition.property is None else f" of {condition.property}"
+        where = f" ({_where(condition.where)})" if condition.where else ""
+        return (
+            f"{condition.computation}{of}: {', '.join(condition.events)}{where}{_window(condition.within_ms)}"
+        )
+    if isinstance(condition, Score):
+        return f"score of {len(condition.rules)} rules"
+    if isinstance(condition, ComputedTests):
+        return describe(condition.condition)
     assert_never(condition)
 
 

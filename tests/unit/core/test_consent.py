@@ -80,6 +80,18 @@ def test_a_word_with_which_two_identifiers_are_seen_together_speaks_for_both() -
     assert granted(shop, "email:a@x")
 
 
+def test_who_speaks_again_can_be_addressed_by_every_identifier_also_by_the_one_that_had_refused() -> None:
+    shop = people()
+    shop.touch("email:a@x")
+    shop.touch("email:a@x", consent=NO)
+    shop.touch("user_id:1 email:a@x", consent=YES)
+    shop.touch("email:a@x", consent=NO)
+    changes = [one.output for one in shop.cluster.told if isinstance(one.output, MembershipChange)]
+    assert [one.change for one in changes] == ["entered", "exited"]
+    assert changes[0].identifiers == ["user_id:1", "email:a@x"]
+    assert changes[1].identifiers == ["user_id:1"]
+
+
 def test_a_third_identifier_that_refused_before_it_was_known_makes_the_answer_no_again() -> None:
     shop = people()
     shop.touch("device_id:d", consent=NO)

@@ -8,9 +8,7 @@ real resolver. `given` has come and is settled, `when` comes at once; `then` say
 from __future__ import annotations
 
 import json
-import random
 from dataclasses import dataclass
-from itertools import permutations
 from typing import Any, Final
 
 import pytest
@@ -22,20 +20,20 @@ from pipeline.core.decisions import Decision
 from pipeline.core.messages import Decided
 from pipeline.core.outbox import MembershipChange, ProfileAlias, Review
 from pipeline.core.policy import Policy, read_policy
-from pipeline.core.segments.parse import definition_from_json
 from pipeline.core.touch import Touch
 from tests.support.decision_oracle import Ruled
 from tests.support.laws import check_outputs, check_profiles, check_structure, profiles_of
-from tests.support.memory import Chaos, Cluster
+from tests.support.memory import Cluster
+from tests.support.scenarios import (
+    MINUTE_MS,
+    SEGMENTS,
+    START_MS,
+    cluster_of,
+    given_and_when,
+    in_every_order,
+)
 from tests.support.touchpoints import NOW_MS, reader_of
 
-MINUTE_MS: Final = 60_000
-START_MS: Final = NOW_MS + 100 * MINUTE_MS
-ORDERS_MAX: Final = 24
-SEGMENTS: Final = [
-    {"id": "everybody", "where": {"none": [{"trait": "nobody", "exists": True}]}},
-    {"id": "viewed", "where": {"event": "page_viewed", "within": "7d"}},
-]
 SHOP: Final = """
 identifiers:
   user_id:      {limit: 1}
@@ -215,13 +213,6 @@ def ruled(decision: Decision) -> Ruled:
                  decision.kept)  # fmt: skip
 
 
-def cluster_of(rules: Policy, size: int, seed: int = 0, delay_ms: int = 0) -> Cluster:
-    return Cluster(
-        rules, map(definition_from_json, SEGMENTS), size=size, seed=seed, start_ms=START_MS,
-        chaos=Chaos(batch_max=3, delay_ms=delay_ms),
-    )  # fmt: skip
-
-
 def check(cluster: Cluster, case: Case, sent: list[tuple[list[Touch], list[Decision]]]) -> None:
     """The table, the laws, the oracle."""
     found = profiles_of(cluster)
@@ -238,35 +229,16 @@ def check(cluster: Cluster, case: Case, sent: list[tuple[list[Touch], list[Decis
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_given_when_then(case: Case, size: int) -> None:
     rules = read_policy(case.rules)
-    cluster = cluster_of(rules, size)
-    given = [read(line, rules) for line in case.given]
-    when = [read(line, rules) for line in case.when]
-    for touches, _ in given:
-        for touch in touches:
-            cluster.accept(touch)
-            cluster.settle()
-    for touches, _ in when:
-        for touch in touches:
-            cluster.accept(touch)
-    cluster.settle()
-    check(cluster, case, given + when)
+    given, when = ([read(line, rules) for line in lines] for lines in (case.given, case.when))
+    seen, coming = ([touch for touches, _ in sent for touch in touches] for sent in (given, when))
+    check(given_and_when(rules, size, seen, coming), case, given + when)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_every_order_of_arrival_ends_the_same(case: Case) -> None:
     rules = read_policy(case.rules)
-    rng = random.Random(case.name)
     sent = [read(line, rules) for line in case.given + case.when]
-    touches = [touch for sends, _ in sent for touch in sends]
-    orders = list(permutations(touches)) if len(touches) < 5 else []
-    orders = orders or [tuple(rng.sample(touches, k=len(touches))) for _ in range(ORDERS_MAX)]
-    for number, order in enumerate(orders):
-        cluster = cluster_of(rules, rng.choice([1, 3, 16]), seed=number, delay_ms=rng.choice([0, 100]))
-        for touch in order:
-            cluster.accept(touch)
-            cluster.run(rng.randrange(6))
-        cluster.settle()
-        cluster.advance(cluster.now_ms + 2_000)
+    for cluster in in_every_order(case.name, rules, [touch for touches, _ in sent for touch in touches]):
         check(cluster, case, sent)
 
 

@@ -9,26 +9,18 @@ only seen beside others that it does not belong to: it is nobody yet.
 from __future__ import annotations
 
 import json
-import random
 from dataclasses import dataclass, field
-from itertools import permutations
 from typing import Any
 
 import pytest
 
 from pipeline.core.policy import Policy, read_policy
-from pipeline.core.segments.parse import definition_from_json
 from pipeline.core.touch import Touch
 from tests.support.laws import check_outputs, check_profiles, check_structure, profiles_of
-from tests.support.memory import Chaos, Cluster
+from tests.support.memory import Cluster
+from tests.support.scenarios import MINUTE_MS, SEGMENTS, START_MS, given_and_when, in_every_order
 from tests.support.touchpoints import NOW_MS, reader_of
 
-MINUTE_MS = 60_000
-ORDERS_MAX = 24
-SEGMENTS = [
-    {"id": "everybody", "where": {"none": [{"trait": "nobody", "exists": True}]}},
-    {"id": "viewed", "where": {"event": "page_viewed", "within": "7d"}},
-]
 SHOP = """
 identifiers:
   user_id:      {limit: 1}
@@ -215,15 +207,8 @@ def read(line: str, rules: Policy) -> Touch | str:
         "identifiers": [{"type": kind, "value": value} for kind, value in pairs],
         "traits": dict(word.split("=") for word in words if "=" in word),
     }
-    answer = reader_of(rules).read(json.dumps(touchpoint).encode(), NOW_MS + 100 * MINUTE_MS)
+    answer = reader_of(rules).read(json.dumps(touchpoint).encode(), START_MS)
     return answer if isinstance(answer, Touch) else str(answer.reason)
-
-
-def cluster_of(rules: Policy, size: int, seed: int = 0, delay_ms: int = 0) -> Cluster:
-    return Cluster(
-        rules, map(definition_from_json, SEGMENTS), size=size, seed=seed, start_ms=NOW_MS + 100 * MINUTE_MS,
-        chaos=Chaos(batch_max=3, delay_ms=delay_ms),
-    )  # fmt: skip
 
 
 def check(cluster: Cluster, case: Case, touches: list[Touch]) -> None:
@@ -242,34 +227,17 @@ def check(cluster: Cluster, case: Case, touches: list[Touch]) -> None:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_given_when_then(case: Case, size: int) -> None:
     rules = read_policy(case.rules)
-    cluster = cluster_of(rules, size)
-    given = [read(line, rules) for line in case.given]
-    when = [read(line, rules) for line in case.when]
-    for touch in given:
-        assert isinstance(touch, Touch)
-        cluster.accept(touch)
-        cluster.settle()
-    for touch in when:
-        if isinstance(touch, Touch):
-            cluster.accept(touch)
-    cluster.settle()
+    given, when = ([read(line, rules) for line in lines] for lines in (case.given, case.when))
+    seen, coming = ([one for one in read if isinstance(one, Touch)] for read in (given, when))
+    assert len(seen) == len(given)
     assert [one for one in when if isinstance(one, str)] == case.rejected
-    check(cluster, case, [one for one in given + when if isinstance(one, Touch)])
+    check(given_and_when(rules, size, seen, coming), case, seen + coming)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_every_order_of_arrival_ends_the_same(case: Case) -> None:
     rules = read_policy(case.rules)
-    rng = random.Random(case.name)
     lines = [read(line, rules) for line in case.given + case.when]
     touches = [one for one in lines if isinstance(one, Touch)]
-    orders = list(permutations(touches)) if len(touches) < 5 else []
-    orders = orders or [tuple(rng.sample(touches, k=len(touches))) for _ in range(ORDERS_MAX)]
-    for number, order in enumerate(orders):
-        cluster = cluster_of(rules, rng.choice([1, 3, 16]), seed=number, delay_ms=rng.choice([0, 100]))
-        for touch in order:
-            cluster.accept(touch)
-            cluster.run(rng.randrange(6))
-        cluster.settle()
-        cluster.advance(cluster.now_ms + 2_000)
+    for cluster in in_every_order(case.name, rules, touches):
         check(cluster, case, touches)

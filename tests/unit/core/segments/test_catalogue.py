@@ -7,7 +7,7 @@ import pytest
 from pipeline.core.errors import InvariantViolation
 from pipeline.core.facet import NEVER, Facet
 from pipeline.core.segments.catalogue import Catalogue
-from pipeline.core.segments.parse import parse_definitions
+from pipeline.core.segments.parse import definition_from_json, parse_definitions
 from tests.unit.core.segments.test_parse import MADRID
 
 DAY_MS = 86_400_000
@@ -187,3 +187,15 @@ def test_two_definitions_with_one_id_are_a_bug_of_the_caller() -> None:
     (definition,) = parse_definitions(MADRID)
     with pytest.raises(InvariantViolation):
         Catalogue([definition, definition])
+
+
+def test_a_birthday_that_changes_nothing_is_not_followed_for_thousands_of_years() -> None:
+    birthday = {"trait": "born", "anniversary": "today"}
+    never = {"any": [{"all": [birthday, {"none": [birthday]}]}, {"trait": "city", "is": "Nowhere"}]}
+    start_ms, day_ms = 1_772_323_200_000, 86_400_000
+    segment = Catalogue([definition_from_json({"id": "never", "where": never})]).segments["never"]
+    facet = Facet()
+    facet.traits["born"] = ["1990-05-04", 1]
+    inside, due_ms = segment.evaluate(facet, (), start_ms)
+    assert not inside
+    assert start_ms < due_ms < start_ms + 200 * 366 * day_ms

@@ -206,3 +206,37 @@ def truth(node: Explained, flipped: tuple[Explained, ...]) -> bool:
     if isinstance(node.condition, AnyOf | NoneOf):
         return any(inner) == isinstance(node.condition, AnyOf)
     return node.holds != any(node is one for one in flipped)
+
+
+@pytest.mark.parametrize(
+    ("where", "behind"),
+    [
+        ({"event": "viewed", "within": "2h"}, ["email:a@x"]),
+        ({"event": "viewed", "within": "9h", "at_least": 3}, ["email:a@x", "user_id:1"]),
+        ({"event": "viewed"}, ["email:a@x", "user_id:1"]),
+        ({"event": "viewed", "sum": "price", "gt": 1}, ["email:a@x", "user_id:1"]),
+        ({"event": "bought", "within": "9h"}, []),
+        ({"trait": "city", "is": "Madrid"}, ["user_id:1"]),
+        ({"trait": "vip", "is": True}, ["email:a@x"]),
+        ({"consent": "marketing"}, ["user_id:1"]),
+        ({"has": "email"}, ["email:a@x"]),
+        ({"sequence": [{"event": "viewed"}, {"event": "viewed"}], "within": "9h"}, ["email:a@x"]),
+        ({"trait": "views", "gte": 1}, ["email:a@x", "user_id:1"]),
+        ({"trait": "newest", "gte": 1}, ["email:a@x"]),
+    ],
+)  # fmt: skip
+def test_it_says_which_identifiers_are_behind_a_condition(where: dict[str, Any], behind: list[str]) -> None:
+    written = [
+        {"id": "a-segment", "where": where},
+        {"trait": "views", "compute": "count", "event": "viewed"},
+        {"trait": "newest", "compute": "last", "of": "price", "event": "viewed", "within": "2h"},
+    ]
+    definitions = {one.id: one for one in map(definition_from_json, written)}
+    catalogue = Catalogue(definitions.values())
+    facets = {
+        "user_id:1": fold(catalogue, HISTORY[:1], {"city": "Madrid"}, {"marketing": True}),
+        "email:a@x": fold(catalogue, HISTORY[1:], {"vip": True}, {}),
+    }
+    whole = fold(catalogue, HISTORY, {"city": "Madrid", "vip": True}, {"marketing": True})
+    why = explain_segment(definitions["a-segment"], whole, list(facets), NOW_MS, definitions, facets)
+    assert list(why.where.identifiers) == why.where.to_json()["identifiers"] == behind

@@ -56,7 +56,7 @@ def test_every_definition_that_the_parser_reads_is_valid_also_a_damaged_one(seed
     rng = random.Random(seed)
     read = 0
     for number in range(25):
-        written = random_definition(rng, number, rng.choice([HOURS, DAYS]))
+        written = random_definition(rng, number, rng.choice([HOURS, DAYS]), traits=0.3)
         assert is_valid(written, SCHEMA), written
         assert is_valid(definition_from_json(written).to_json() | {"name": "n"}, SCHEMA) == (
             "version" not in definition_from_json(written).to_json()

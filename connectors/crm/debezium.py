@@ -1,0 +1,68 @@
+"""Change events of Debezium as touchpoints: a row that is read, made, changed or deleted.
+
+A deleted row withdraws the traits that it brought; its identifiers keep their links, for the person was that
+person. It must not know Kafka: it is given the value of a record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any, Final
+
+import orjson
+
+from pipeline.core.errors import Reason, Rejection
+from pipeline.core.touchpoint import read_json
+
+from .mapping import BadValue, RowMapping
+
+OPERATIONS: Final[Mapping[str, str]] = {
+    "r": "contact_read",  # of a snapshot
+    "c": "contact_created",
+    "u": "contact_updated",
+    "d": "contact_deleted",
+}
+"""Operation → type of the touchpoint; others (`t` truncate, `m` message) are not about a row."""
+WITHOUT_ROW: Final = frozenset(("t", "m"))
+POSITION: Final = ("name", "db", "schema", "table", "lsn", "file", "pos", "row", "scn", "txId", "ts_ms")
+"""What of a change's source tells it from others, whatever the database."""
+
+
+def read_change(value: bytes | None, mapping: RowMapping) -> dict[str, Any] | Rejection | None:
+    """The touchpoint of a record, why there is none, or None for what is not about a row (a tombstone).
+
+    `value`: the JSON that Debezium writes, with or without its schema.
+    """
+    if value is None:
+        return None
+    document = read_json(value)
+    if isinstance(document, Rejection):
+        return document
+    event = document.get("payload", document) if "schema" in document else document
+    if not isinstance(event, dict):
+        return None  # a tombstone in its schema
+    operation = event.get("op")
+    if operation in WITHOUT_ROW:
+        return None
+    if operation not in OPERATIONS:
+        return Rejection(Reason.INVALID_FIELD, "op", f"must be one of {', '.join(OPERATIONS)}")
+    is_deleted = operation == "d"
+    row, source = event.get("before" if is_deleted else "after"), event.get("source")
+    if not isinstance(row, dict) or not isinstance(source, dict):
+        field = ("before" if is_deleted else "after") if isinstance(source, dict) else "source"
+        return Rejection(Reason.INVALID_FIELD, field, "must be an object; of deleted rows Debezium has it")
+    committed_ms = source.get("ts_ms")
+    if isinstance(committed_ms, bool) or not isinstance(committed_ms, int):
+        return Rejection(Reason.INVALID_FIELD, "source.ts_ms", "must be milliseconds")
+    told = [operation, row, *(source.get(name) for name in POSITION)]
+    event_id = sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    try:
+        touchpoint = mapping.touchpoint(row, event_id, committed_ms, takes_back=True)
+    except BadValue as bad:
+        return Rejection(Reason.INVALID_FIELD, bad.field, bad.detail)
+    if is_deleted:
+        # Not when the row was last changed, which the mapping may ask for: when it was deleted.
+        touchpoint |= {"occurred_at": committed_ms, "traits": dict.fromkeys(touchpoint["traits"]),
+                       "properties": {}, "consent": {}}  # fmt: skip
+    return touchpoint | {"type": OPERATIONS[operation]}

@@ -1,0 +1,138 @@
+"""Computed traits and why of past changes on a small real deployment: one worker, two partitions."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from pipeline.core.instant import format_instant
+from tests.support.deployment import Deployment, Done
+from tests.support.fleet import Fleet, wait_for
+from tests.support.kafka import Kafka
+from tests.support.site import Site
+
+Elo = Callable[..., Done]
+WINDOW_MS: Final = 4_000
+DEFINITIONS: Final = """
+trait: spent
+compute: sum
+of: total
+event: order_completed
+---
+trait: views_lately
+compute: count
+event: product_viewed
+within: 4s
+---
+trait: interest
+score:
+  - {points: 10, when: {trait: spent, gte: 50}}
+  - {points: 5, when: {trait: views_lately, gte: 1}}
+---
+id: interested
+where: {trait: interest, gte: 15}
+"""
+
+
+@pytest.fixture(scope="module")
+def site(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    fleet = Fleet(
+        kafka.bootstrap,
+        f"traits{time.time_ns()}.",
+        tmp_path_factory.mktemp("traits"),
+        profile_interval_ms=200,
+    )
+    site = Site(fleet.create_topics(2))
+    site.start()
+    yield site
+    site.stop()
+    fleet.close()
+    fleet.delete_topics()
+
+
+@pytest.fixture
+def elo(site: Site, capsys: pytest.CaptureFixture[str]) -> Elo:
+    """Runs a command against the deployment, as a user would."""
+    return Deployment(site.fleet.bootstrap, site.fleet.prefix, capsys).elo
+
+
+def computed(site: Site) -> dict[str, Any]:
+    """What is published of Ana, which the state must say too."""
+    shown = {one["profile_id"]: one for one in site.fleet.records("profiles.unified")}
+    ana = site.profile("user_id:ana")
+    assert ana["traits"] == json.loads(shown[ana["profile_id"]]["traits"])
+    return dict(ana["traits"])
+
+
+def check_explained(elo: Elo, changes: list[dict[str, Any]], view: dict[str, Any]) -> None:
+    """An entry by an event, an exit by time, an entry by an edit: each by its own version."""
+    explained = [elo("why", "--change", one["change_id"], "--json").document for one in changes]
+    assert [one["agrees"] for one in explained] == [True] * 3
+    assert [one["segment_version"] for one in explained] == [1, 1, 2]
+    assert [one["where"]["condition"]["gte"] for one in explained] == [15, 15, 10]
+    assert [one["where"]["found"]["value"] for one in explained] == [15, 10, 10]
+    assert explained[0]["where"]["conditions"][1]["events"] == [
+        {"event_id": view["event_id"], "at": format_instant(view["occurred_at"])}
+    ]
+    assert explained[1]["evaluated_at"] == format_instant(changes[1]["occurred_at"])
+    assert {one["complete"] for one in explained} == {True}
+    said = elo("why", "--change", changes[1]["change_id"]).out
+    assert f" exited interested version 1 at {format_instant(changes[1]['occurred_at'])}" in said
+    assert "no  trait interest gte 15: found 10, score of 2 rules" in said
+    assert elo("why", "--change", "nothing").code == 1
+
+
+def test_traits_are_filled_kept_by_time_used_explained_and_withdrawn(
+    site: Site, elo: Elo, tmp_path: Path
+) -> None:
+    site.send(
+        site.touch("order_completed", "anonymous_id:ana-web", properties={"total": 20.5}),
+        site.touch("order_completed", "user_id:ana", properties={"total": 39.5}),
+    )
+    site.send(site.touch("identified", "user_id:ana", "anonymous_id:ana-web"))
+    file = tmp_path / "traits.yaml"
+    file.write_text(DEFINITIONS)
+    applied = elo("segments", "apply", file, "--json").document["segments"]
+    assert [one["id"] for one in applied] == [
+        "trait:spent",
+        "trait:views_lately",
+        "trait:interest",
+        "interested",
+    ]
+    site.fleet.wait_idle()
+    assert computed(site) == {"spent": 60, "views_lately": 0, "interest": 10}
+    assert '"spent": 60' in elo("export", "user_id:ana").out
+
+    view = site.touch("product_viewed", "anonymous_id:ana-web")
+    site.send(view)
+    entered, exited = site.await_changes("interested", 2)
+    due_ms = view["occurred_at"] + WINDOW_MS
+    assert [(one["change"], one["cause"]) for one in (entered, exited)] == [
+        ("entered", "event"),
+        ("exited", "timer"),
+    ]
+    assert exited["occurred_at"] == due_ms
+    wait_for(lambda: computed(site)["views_lately"] == 0, "the count to fall", 10)
+    assert computed(site) == {"spent": 60, "views_lately": 0, "interest": 10}
+
+    file.write_text("id: interested\nwhere: {trait: interest, gte: 10}\n")
+    elo("segments", "apply", file)
+    site.fleet.wait_idle()
+    (_, _, edited) = site.await_changes("interested", 3)
+    check_explained(elo, [entered, exited, edited], view)
+
+    refused = elo("segments", "delete", "trait:spent")
+    assert (refused.code, "uses what you delete" in refused.err) == (1, True)
+    elo("segments", "delete", "interested", "trait:interest", "trait:spent")
+    site.fleet.wait_idle()
+    assert computed(site) == {"views_lately": 0}
+    (*_, gone) = site.await_changes("interested", 4)
+    assert (
+        elo("why", "--change", gone["change_id"], "--json").document["instead"]
+        == "the definition was deleted"
+    )

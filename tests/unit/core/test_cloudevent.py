@@ -1,0 +1,64 @@
+"""CloudEvents in both modes become touchpoints; what is none is left alone."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+import pytest
+
+from pipeline.core.cloudevent import touchpoint_of
+
+DATA: Final = {"identifiers": [{"type": "email", "value": "a@b.c"}], "properties": {"total": 3}}
+ENVELOPE: Final = {
+    "specversion": "1.0", "id": "7", "source": "/shop", "type": "com.acme.OrderCompleted.v1",
+    "time": "2026-11-23T01:14:55Z",
+}  # fmt: skip
+TOUCHPOINT: Final = {
+    **DATA, "event_id": "/shop#7", "source": "crm", "type": "order_completed",
+    "occurred_at": 1_795_396_495_000,
+}  # fmt: skip
+
+
+def structured(**changes: Any) -> dict[str, Any] | None:
+    return touchpoint_of(json.dumps({**ENVELOPE, "data": DATA, **changes}).encode(), (), "crm")
+
+
+def binary(**changes: Any) -> dict[str, Any] | None:
+    envelope = {**ENVELOPE, **changes}
+    headers = [(f"ce_{name}", text.encode()) for name, text in envelope.items() if text is not None]
+    return touchpoint_of(json.dumps(DATA).encode(), [("content-type", b"application/json"), *headers], "crm")
+
+
+def test_both_modes_say_the_same() -> None:
+    assert structured() == binary() == TOUCHPOINT
+
+
+@pytest.mark.parametrize(
+    ("type_", "expected"),
+    [
+        ("order.completed", "completed"),
+        ("Order Completed", "order_completed"),
+        ("v1", "v1"),
+        ("a.v2x", "v2x"),
+    ],
+)
+def test_the_type_is_the_last_part(type_: str, expected: str) -> None:
+    found = structured(type=type_)
+    assert found is not None
+    assert found["type"] == expected
+
+
+def test_what_is_missing_is_left_for_the_judge_to_name() -> None:
+    found = binary(time=None, id=None)
+    assert found is not None
+    assert "event_id" not in found
+    assert "occurred_at" not in found
+    assert len((structured(id="x" * 300) or {})["event_id"]) == 64
+
+
+def test_what_is_no_cloudevent_is_left_alone() -> None:
+    assert binary(specversion=None) is None
+    assert touchpoint_of(b"{broken", (), "crm") is None
+    assert touchpoint_of(b"{}", (), "crm") is None
+    assert structured(data="text") is None
