@@ -21,11 +21,11 @@ SOAK_TESTS ?= tests/faults tests/property
 ARGS ?=
 say = @printf '\n==> %s\n' '$(1)'
 
-.PHONY: help install compile demo test test-fast conformance lint format types bench soak docs wheel lock clean
+.PHONY: help install compile demo test test-fast conformance lint format types bench bench-matching soak docs wheel lock clean
 
 help: ## List the targets
 	@printf 'Elo. Targets:\n\n'
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@printf '\nOptions: DEMO_SECONDS=60 make demo | make test ARGS="-k merge" | SOAK_SECONDS=3600 make soak\n'
 	@printf '         BENCH_N=400000 BENCH_SYSTEMS="elo raw" BENCH_RATE=2000 make bench | PYTHON=python3.12 make install\n'
 
@@ -74,6 +74,13 @@ bench: $(STAMP) ## Reference job, latency and restore; a table, and build/bench.
 	$(call say,Benchmarks (BENCH_N, BENCH_SYSTEMS and BENCH_RATE change the job))
 	@mkdir -p build
 	@$(BIN)/python -m tests.bench
+
+bench-matching: $(STAMP) ## Matching on the labelled sets of MATCHING_SETS, beside Splink if it installs
+	$(call say,Matching (MATCHING_SETS and MATCHING_ORDERS change the job))
+	@mkdir -p build
+	@test -x build/splink/bin/python || { $(BIN)/python -m venv build/splink && build/splink/bin/pip install --quiet 'splink==5.0.0'; } \
+		|| { rm -rf build/splink; echo 'Splink cannot be installed here'; }
+	@$(BIN)/python -m tests.bench.matching
 
 soak: $(STAMP) ## Hours of load with faults; SOAK_SECONDS=120 for a short form
 	$(call say,Soak ($(or $(SOAK_SECONDS),default) seconds))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from . import decisions, policy
+from . import decisions, evaluate, policy
 from .options import group
 
-app = group("Who is one person: decisions of stewards, and the identity policy.")
+app = group(
+    "Who is one person: decisions of stewards, the identity policy, and matching without identifiers."
+)
 decisions.add_to(app)
 policy.add_to(app)
+evaluate.add_to(app)

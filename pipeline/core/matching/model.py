@@ -1,0 +1,124 @@
+"""The model: how much a finding speaks for two records being one person. Fellegi's and Sunter's weights, with
+three kinds of pairs.
+
+Two records are of one person (a *match*), of two people who share what families share (*relatives*), or of
+strangers. For each comparison and level, `m` is the chance among matches, `h` among relatives, `u` among
+strangers. Where a value agrees, `u` is its frequency: a rare name proves more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import exp, log, log1p
+from typing import Final
+
+from . import levels as c
+from .defaults import DEFAULTS
+
+VERSION: Final = "1"
+FIRMNESS: Final = 0.75
+"""What differs between two clusters of n records each counts n ** FIRMNESS times: n records err together less
+often than one, yet not independently."""
+
+
+Sums = dict[int, list[float]]
+"""By comparison: number of pairs, sums of log m/u and log h/u, sums of m/u and h/u."""
+MANY: Final = frozenset(
+    (c.NATIONAL_ID, c.OTHER_ID, c.PHONE, c.EMAIL, c.ADDRESS, c.PLACE, c.OCCUPATION, c.ORG)
+)
+"""Comparisons of what one person may have several of."""
+
+
+@dataclass(slots=True)
+class Model:
+    """Parameters of one version, frozen once published."""
+
+    records: int
+    match_prior: float
+    """The chance that two records taken at random are one person."""
+    relative_prior: float
+    copies: float = 1.5
+    """How many records there are of one person: so often a value is seen without being common."""
+    chances: dict[int, tuple[float, ...]] = field(
+        default_factory=lambda: {k: v.m for k, v in DEFAULTS.items()}
+    )
+    shared: dict[int, tuple[float, ...]] = field(
+        default_factory=lambda: {k: v.h for k, v in DEFAULTS.items()}
+    )
+    version: str = VERSION
+    _weights: dict[int, tuple[float, float]] = field(default_factory=dict)
+
+    def weight(self, found: int) -> tuple[float, float]:
+        """Natural logarithms of m/u and h/u of a finding."""
+        known = self._weights.get(found)
+        if known is None:
+            known = self._weights[found] = self._weigh(found)
+        return known
+
+    def _weigh(self, found: int) -> tuple[float, float]:
+        number, level, count = c.parts_of(found)
+        shipped = DEFAULTS[number]
+        times = shipped.frequency[level]
+        u = shipped.u[level]
+        if times:
+            u = times * (max(count - self.copies, 0.0) + 0.5) / self.records + shipped.unseen
+            if times > 1:
+                u = max(u, shipped.u[level])
+            u = min(u, 0.9)
+        h = self.shared[number][level]
+        h = max(h, u) if number in (c.GIVEN, c.INITIAL) else h
+        m = max(self.chances[number][level], u) if level == 0 else self.chances[number][level]
+        return log(max(m, 1e-6) / max(u, 1e-9)), log(max(h, 1e-6) / max(u, 1e-9))
+
+    def score(self, findings: tuple[int, ...]) -> float:
+        """The logarithm of the odds that two records are one person."""
+        match, kin = log(self.match_prior), log(self.relative_prior)
+        for found in findings:
+            one = self.weight(found)
+            match += one[0]
+            kin += one[1]
+        return match - (kin + log1p(exp(-kin)) if kin > 0 else log1p(exp(kin)))
+
+    def add(self, sums: Sums, findings: tuple[int, ...]) -> None:
+        """Add one pair to the sums of two clusters."""
+        for found in findings:
+            m, h = self.weight(found)
+            entry = sums.get(found & 31)
+            if entry is None:
+                sums[found & 31] = [1.0, m, h, exp(m), exp(h)]
+            else:
+                entry[0] += 1.0
+                entry[1] += m
+                entry[2] += h
+                entry[3] += exp(m)
+                entry[4] += exp(h)
+
+    def total(self, a: Sums, b: Sums) -> Sums:
+        """The sums of both, in a new object."""
+        both = {k: list(v) for k, v in a.items()}
+        for k, v in b.items():
+            if k in both:
+                both[k] = [x + y for x, y in zip(both[k], v, strict=True)]
+            else:
+                both[k] = list(v)
+        return both
+
+    def score_sums(self, sums: Sums, size: int) -> float:
+        """The logarithm of the odds that two clusters are one person."""
+        match, kin = log(self.match_prior), log(self.relative_prior)
+        for number in sorted(sums):
+            n, m, h, m_ratio, h_ratio = sums[number]
+            if number in MANY:
+                match += log(m_ratio / n)
+                kin += log(h_ratio / n)
+            else:
+                many = min(n, size) ** FIRMNESS if m < 0 else 1.0
+                match += m / n * many
+                kin += h / n * many
+        return match - (kin + log1p(exp(-kin)) if kin > 0 else log1p(exp(kin)))
+
+
+def first_model(records: int) -> Model:
+    """The model before learning: shipped chances, and one further record of each person."""
+    n = max(records, 2)
+    return Model(n, 1.0 / n, 1.0 / n)
