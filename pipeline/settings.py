@@ -163,7 +163,7 @@ class Settings(CollectSettings):
         "the partition comes to rest; memberships never wait.",
     )
     cache_mb: int = Field(
-        160,
+        144,
         ge=1,
         le=1_000_000,
         description="Memory of one worker for decoded profiles and identifiers, shared by its partitions.",
