@@ -86,8 +86,9 @@ soak: $(STAMP) ## Hours of load with faults; SOAK_SECONDS=120 for a short form
 	$(call say,Soak ($(or $(SOAK_SECONDS),default) seconds))
 	@$(PYTEST) $(SOAK_TESTS) -m 'soak or slow' -s $(ARGS)
 
-docs: $(STAMP) ## Print the tables of the reference pages and the schema of definitions anew
+docs: $(STAMP) ## Print the tables of the reference pages, the schemas and the dashboards anew
 	@$(BIN)/python -m tests.support.doc_tables
+	@$(BIN)/python deploy/grafana/dashboards.py
 
 wheel: $(STAMP) ## Build the wheel into build/dist
 	$(call say,Wheel)
