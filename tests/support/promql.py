@@ -17,6 +17,8 @@ TARGET: Final = frozenset(("job", "instance"))
 """Labels that a scrape adds."""
 INFO: Final = {"elo_build_info": frozenset(("version", "policy_version", "compiled"))}
 """Labels of the info metrics, which are set with their values."""
+VARIABLES: Final = {"$__rate_interval": "5m", "$job": ".*"}
+"""What Grafana puts in place of its variables."""
 _LABELS: Final = re.compile(r"\{\{\s*(?:\$labels\.)?(\w+)\s*\}\}")
 
 
@@ -112,6 +114,13 @@ class Reader:
 
     def _known(self, named: frozenset[str], labels: frozenset[str]) -> None:
         self.wrong += [f"{label} is grouped by, but not there" for label in sorted(named - labels)]
+
+
+def as_sent(expression: str) -> str:
+    """An expression of a dashboard as Grafana would send it."""
+    for variable, value in VARIABLES.items():
+        expression = expression.replace(variable, value)
+    return expression
 
 
 def shown_labels(text: str) -> Iterator[str]:

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from tests.support.doc_pages import Page
-from tests.support.promql import Reader, grouped
+from tests.support.promql import Reader, as_sent, grouped
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 RULES: Final = ROOT / "deploy/prometheus/elo.rules.yml"
@@ -25,8 +25,6 @@ GRAFANA: Final = ROOT / "deploy/grafana"
 RUNBOOKS: Final = ROOT / "docs/runbooks"
 HEADINGS: Final = ["Symptom", "What it means", "What to do first", "How to see it is over"]
 PROMTOOL_S: Final = 120
-VARIABLES: Final = {"$__rate_interval": "5m", "$job": ".*"}
-"""What Grafana puts in place of its variables."""
 
 
 def rules() -> list[dict[str, Any]]:
@@ -70,9 +68,7 @@ def targets(board: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Expression and legend of each query of a dashboard, as Grafana would send it."""
     for panel in board["panels"]:
         for target in panel["targets"]:
-            text = target["expr"]
-            for variable, value in VARIABLES.items():
-                text = text.replace(variable, value)
+            text = as_sent(target["expr"])
             assert "$" not in text
             yield text, target["legendFormat"]
 
