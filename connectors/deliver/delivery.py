@@ -10,7 +10,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import structlog
 from confluent_kafka import Message
@@ -269,9 +269,7 @@ class Delivery:
                 return min((max(at - now, 1) for at in due if at is not None), default=None)
             self.breaker.sent()
             self.rate.sent()
-            request = asyncio.create_task(self._attempt(group))
-            self._requests.add(request)
-            request.add_done_callback(self._requests.discard)
+            self._requests.add(asyncio.create_task(self._attempt(group)))
         return None
 
     def _take(self, now: int) -> Group:
@@ -301,6 +299,9 @@ class Delivery:
             self._judged(group, verdict)
         except Exception as error:  # noqa: BLE001 - nobody waits for a request: the process must hear of it
             self._fail(error)
+        finally:  # Out before the wake: of requests that end together, the last leaves room for others.
+            self._requests.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+            self._wake.set()
 
     def _judged(self, group: Group, verdict: Verdict) -> None:
         now = now_ms()
@@ -317,7 +318,6 @@ class Delivery:
                 self._settle(partition, pending, verdict, len(group))
         for partition, _ in group:
             self._fill(partition)
-        self._wake.set()
 
     def _settle(self, partition: Partition, pending: Pending, verdict: Verdict, together: int) -> None:
         lane = partition.lane
