@@ -21,7 +21,12 @@ ENDS: dict[str, Callable[[EmbeddedBroker], bool]] = {
 
 
 @pytest.mark.parametrize(
-    "ways", [("stopped", "killed"), pytest.param(("killed",) * 3, marks=pytest.mark.slow)], ids=" ".join
+    "ways",
+    [
+        ("killed",),
+        *(pytest.param(ways, marks=pytest.mark.slow) for ways in (("stopped", "killed"), ("killed",) * 3)),
+    ],
+    ids=" ".join,
 )
 def test_workers_outlive_the_broker(
     ways: tuple[str, ...], own_broker: EmbeddedBroker, tmp_path: Path

@@ -18,7 +18,7 @@ RATE = 1_000
 PAUSE_S = 1.5
 
 
-@pytest.mark.parametrize("workers", [2, 3])
+@pytest.mark.parametrize("workers", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_workers_may_come_and_go_under_load(workers: int, make_fleet: MakeFleet) -> None:
     fleet = make_fleet(flush_interval_ms=500).create_topics(6)
     fleet.apply(*DEFINITIONS)
