@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -11,9 +10,8 @@ import pytest
 import yaml
 
 from tests.support.deployment import Elo
-from tests.support.fleet import Fleet
 from tests.support.kafka import Kafka
-from tests.support.site import Site
+from tests.support.site import Site, open_site
 from tests.support.touchpoints import DEFAULTS
 
 BOUGHT: Final = {"event": "order_completed"}
@@ -23,18 +21,12 @@ VIEWED: Final = {"event": "page_viewed", "within": "7d"}
 @pytest.fixture(scope="module")
 def site(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A worker and two segments."""
-    fleet = Fleet(
-        kafka.bootstrap, f"ruled{time.time_ns()}.", tmp_path_factory.mktemp("ruled"), profile_interval_ms=200
-    )
-    site = Site(fleet.create_topics(3))
-    site.define("buyers", BOUGHT)
-    site.define("viewers", VIEWED)
-    site.start()
-    fleet.wait_idle()
-    yield site
-    site.stop()
-    fleet.close()
-    fleet.delete_topics()
+    with open_site(kafka.bootstrap, "ruled", tmp_path_factory.mktemp("ruled"), 3) as site:
+        site.define("buyers", BOUGHT)
+        site.define("viewers", VIEWED)
+        site.start()
+        site.fleet.wait_idle()
+        yield site
 
 
 def decide(site: Site, decision_id: str, action: str, *identifiers: str, **more: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,12 +13,10 @@ import pytest
 from pipeline.cli.definitions import Edit, read_history
 from pipeline.cli.options import CommandFailed
 from pipeline.core.segments.parse import definition_from_json
-from tests.support.deployment import Deployment, Done
-from tests.support.fleet import Fleet
+from tests.support.deployment import Elo
 from tests.support.kafka import Kafka
-from tests.support.site import Site
+from tests.support.site import Site, open_site
 
-Elo = Callable[..., Done]
 WINDOW_S: Final = 1
 VIEWED: Final = {"event": "film_watched", "within": f"{WINDOW_S}s"}
 
@@ -26,21 +24,9 @@ VIEWED: Final = {"event": "film_watched", "within": f"{WINDOW_S}s"}
 @pytest.fixture(scope="module")
 def site(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Nobody yet."""
-    fleet = Fleet(
-        kafka.bootstrap, f"life{time.time_ns()}.", tmp_path_factory.mktemp("life"), profile_interval_ms=200
-    )
-    site = Site(fleet.create_topics(2))
-    site.start()
-    yield site
-    site.stop()
-    fleet.close()
-    fleet.delete_topics()
-
-
-@pytest.fixture
-def elo(site: Site, capsys: pytest.CaptureFixture[str]) -> Elo:
-    """Runs a command against the deployment, as a user would."""
-    return Deployment(site.fleet.bootstrap, site.fleet.prefix, capsys).elo
+    with open_site(kafka.bootstrap, "life", tmp_path_factory.mktemp("life")) as site:
+        site.start()
+        yield site
 
 
 def who(site: Site, name: str) -> str:

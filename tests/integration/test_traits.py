@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
 from pipeline.core.instant import format_instant
-from tests.support.deployment import Deployment, Done
-from tests.support.fleet import Fleet, wait_for
+from tests.support.deployment import Elo
+from tests.support.fleet import wait_for
 from tests.support.kafka import Kafka
-from tests.support.site import Site
+from tests.support.site import Site, open_site
 
-Elo = Callable[..., Done]
 WINDOW_MS: Final = 4_000
 DEFINITIONS: Final = """
 trait: spent
@@ -41,24 +39,9 @@ where: {trait: interest, gte: 15}
 
 @pytest.fixture(scope="module")
 def site(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    fleet = Fleet(
-        kafka.bootstrap,
-        f"traits{time.time_ns()}.",
-        tmp_path_factory.mktemp("traits"),
-        profile_interval_ms=200,
-    )
-    site = Site(fleet.create_topics(2))
-    site.start()
-    yield site
-    site.stop()
-    fleet.close()
-    fleet.delete_topics()
-
-
-@pytest.fixture
-def elo(site: Site, capsys: pytest.CaptureFixture[str]) -> Elo:
-    """Runs a command against the deployment, as a user would."""
-    return Deployment(site.fleet.bootstrap, site.fleet.prefix, capsys).elo
+    with open_site(kafka.bootstrap, "traits", tmp_path_factory.mktemp("traits")) as site:
+        site.start()
+        yield site
 
 
 def computed(site: Site) -> dict[str, Any]:

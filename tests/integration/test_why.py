@@ -14,9 +14,8 @@ import pytest
 from pipeline.core.instant import format_instant
 from tests.support.crowd import Touchpoint
 from tests.support.deployment import Elo
-from tests.support.fleet import Fleet
 from tests.support.kafka import Kafka
-from tests.support.site import Site
+from tests.support.site import Site, open_site
 
 DAY_MS: Final = 86_400_000
 DEVICES: Final = 20  # more than one page of facets
@@ -25,16 +24,10 @@ DEVICES: Final = 20  # more than one page of facets
 @pytest.fixture(scope="module")
 def site(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Ana, who looked first and logged in later; Bea and Rui with one e-mail; Eva with many devices."""
-    fleet = Fleet(
-        kafka.bootstrap, f"why{time.time_ns()}.", tmp_path_factory.mktemp("why"), profile_interval_ms=200
-    )
-    site = Site(fleet.create_topics(2))
-    site.start()
-    tell_story(site)
-    yield site
-    site.stop()
-    fleet.close()
-    fleet.delete_topics()
+    with open_site(kafka.bootstrap, "why", tmp_path_factory.mktemp("why")) as site:
+        site.start()
+        tell_story(site)
+        yield site
 
 
 def tell_story(site: Site) -> None:

@@ -6,7 +6,9 @@ Everything that was sent is remembered, so that the whole can be held against th
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from .comparison import assert_equal_to_oracle
@@ -82,3 +84,16 @@ class Site:
         """State and outputs are what they must be for everything that was ever sent."""
         settle(self.fleet)
         assert_equal_to_oracle(self.fleet, self.sent, tuple(self.definitions.values()))
+
+
+@contextmanager
+def open_site(bootstrap: str, name: str, directory: Path, partitions: int = 2) -> Iterator[Site]:
+    """A site with topics of its own, for one file of tests; its worker is not started yet."""
+    fleet = Fleet(bootstrap, f"{name}{time.time_ns()}.", directory, profile_interval_ms=200)
+    site = Site(fleet.create_topics(partitions))
+    try:
+        yield site
+    finally:
+        site.stop()
+        fleet.close()
+        fleet.delete_topics()
