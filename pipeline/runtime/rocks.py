@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from rocksdict import BlockBasedIndexType, BlockBasedOptions, Cache, DBCompressionType, Options
+from rocksdict import BlockBasedIndexType, BlockBasedOptions, Cache, DBCompressionType, Options, WriteBatch
 
 MEMTABLE_BYTES: Final = 16 * 1024 * 1024
 
@@ -48,3 +48,14 @@ def options(cache: Cache) -> Options:
     made.set_compression_type(DBCompressionType.none())
     made.set_keep_log_file_num(2)
     return made
+
+
+def batch_of(records: Iterable[tuple[bytes, bytes | None]]) -> WriteBatch:
+    """Keys and values to be written together; None deletes."""
+    batch = WriteBatch(raw_mode=True)
+    for key, value in records:
+        if value is None:
+            batch.delete(key)
+        else:
+            batch.put(key, value)
+    return batch
