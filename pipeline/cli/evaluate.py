@@ -69,11 +69,9 @@ def train(
     """Learn a model from records, without labels, and write it to a file. It holds nobody's data."""
     import orjson
 
-    from ..core.matching.document import write_model
-
     matcher = _matcher(read_set(records), None)
     matcher.train()
-    document = write_model(matcher.model, matcher.counts)
+    document = matcher.model.document()
     try:
         output.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2))
     except OSError as error:

@@ -5,6 +5,7 @@ It must not know weights.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from rapidfuzz import fuzz
@@ -70,7 +71,7 @@ class Comparer:
 
     __slots__ = ("_addresses", "_counts", "_dates", "_names", "_texts")
 
-    def __init__(self, counts: dict[str, int]) -> None:
+    def __init__(self, counts: Mapping[str, int]) -> None:
         """`counts`: how many records hold a value, by `terms_of`."""
         self._counts = counts
         self._names: dict[tuple[str, str], tuple[int, ...]] = {}

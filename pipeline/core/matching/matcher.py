@@ -7,13 +7,14 @@ which they came does not matter. It must not know where records come from.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 from zlib import crc32
 
 from .blocking import keys_of, open_blocks
 from .cluster import Clustering
 from .compare import Comparer, terms_of
+from .document import frequent
 from .explain import Waterfall, waterfall
 from .model import Model, first_model
 from .record import Record
@@ -32,22 +33,20 @@ class Matcher:
 
     __slots__ = ("_blocks", "_comparer", "_keys", "counts", "model", "records")
 
-    def __init__(
-        self, records: Iterable[Record], trained: tuple[Model, dict[str, int]] | None = None
-    ) -> None:
-        """`records`: ids must differ. `trained`: a model and its frequencies.
+    def __init__(self, records: Iterable[Record], trained: Model | None = None) -> None:
+        """`records`: ids must differ. `trained`: a frozen model, used as it is.
 
         Without a trained one, frequencies are those of the records, and `train` learns the rest.
         """
         self.records = sorted(records, key=lambda record: record.record_id)
-        self.counts: dict[str, int] = {}
-        if trained is None:
-            self.counts = Counter(term for record in self.records for term in terms_of(record))
+        self.counts: Mapping[str, int] = (
+            Counter(term for record in self.records for term in terms_of(record))
+            if trained is None
+            else trained.frequencies
+        )
         self._keys = [keys_of(record) for record in self.records]
         self._blocks = open_blocks(self._keys)
-        self.model = first_model(len(self.records))
-        if trained is not None:
-            self.model, self.counts = trained
+        self.model = first_model(len(self.records)) if trained is None else trained
         self._comparer = Comparer(self.counts)
 
     def train(self) -> None:
@@ -67,6 +66,7 @@ class Matcher:
         if pairs:
             # Each pair is met from both of its sides.
             self.model = learn(self.model, patterns, 2.0 * used / len(self.records))
+        self.model.frequencies = frequent(self.counts)
 
     def clusters(self) -> dict[str, str]:
         """Record id → the least id of the records that are the same person."""

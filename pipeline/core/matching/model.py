@@ -8,14 +8,18 @@ strangers. Where a value agrees, `u` is its frequency: a rare name proves more.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from math import exp, log, log1p
-from typing import Final
+from typing import Any, Final
+
+import orjson
 
 from . import levels as c
 from .defaults import DEFAULTS
 
-VERSION: Final = "1"
+FORMAT: Final = "elo-matching-1"
 FIRMNESS: Final = 0.75
 """What differs between two clusters of n records each counts n ** FIRMNESS times: n records err together less
 often than one, yet not independently."""
@@ -45,8 +49,26 @@ class Model:
     shared: dict[int, tuple[float, ...]] = field(
         default_factory=lambda: {k: v.h for k, v in DEFAULTS.items()}
     )
-    version: str = VERSION
-    _weights: dict[int, tuple[float, float]] = field(default_factory=dict)
+    frequencies: Mapping[str, int] = field(default_factory=dict)
+    """How many of `records` hold a value, by `compare.terms_of`; what is missing is held by none."""
+    _weights: dict[int, tuple[float, float]] = field(default_factory=dict, compare=False, repr=False)
+
+    def document(self) -> dict[str, Any]:
+        """The model as plain JSON values; `document.read_model` reads it.
+
+        `version` is a hash of all else, so equal models have equal versions.
+        """
+        content = {
+            "format": FORMAT,
+            "records": self.records,
+            "match_prior": self.match_prior,
+            "relative_prior": self.relative_prior,
+            "copies": self.copies,
+            "matches": _by_name(self.chances),
+            "relatives": _by_name(self.shared),
+            "frequencies": dict(sorted(self.frequencies.items())),
+        }
+        return {"version": version_of(content), **content}
 
     def weight(self, found: int) -> tuple[float, float]:
         """Natural logarithms of m/u and h/u of a finding."""
@@ -116,6 +138,15 @@ class Model:
                 match += m / n * many
                 kin += h / n * many
         return match - (kin + log1p(exp(-kin)) if kin > 0 else log1p(exp(kin)))
+
+
+def _by_name(chances: Mapping[int, tuple[float, ...]]) -> dict[str, list[float]]:
+    return {c.NAMES[number]: [float(one) for one in among] for number, among in chances.items()}
+
+
+def version_of(content: Mapping[str, Any]) -> str:
+    """What names a model: twelve digits of a hash of its document without the version."""
+    return sha256(orjson.dumps(content)).hexdigest()[:12]
 
 
 def first_model(records: int) -> Model:

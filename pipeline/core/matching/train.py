@@ -70,6 +70,7 @@ def learn(model: Model, patterns: Counter[tuple[int, ...]], share: float) -> Mod
             1.0 + 2.0 * matches / share / model.records,
             {k: tuple(one / sum(v) for one in v) for k, v in seen.items()},
             {k: tuple(one / sum(v) for one in v) for k, v in kin.items()},
+            model.frequencies,
         )
     return model
 
