@@ -38,6 +38,7 @@ class Model:
     """Parameters of one version, frozen once published."""
 
     records: int
+    """So many records the frequencies are counted in."""
     match_prior: float
     """The chance that two records taken at random are one person."""
     relative_prior: float
@@ -125,18 +126,27 @@ class Model:
                 both[k] = list(v)
         return both
 
-    def score_sums(self, sums: Sums, size: int) -> float:
-        """The logarithm of the odds that two clusters are one person."""
-        match, kin = log(self.match_prior), log(self.relative_prior)
+    def weigh_sums(self, sums: Sums, size: int) -> list[tuple[int, float, float]]:
+        """What each comparison of two clusters is worth: its number, log m/u and log h/u, in order.
+
+        `size`: the number of records of the smaller cluster.
+        """
+        weights = []
         for number in sorted(sums):
             n, m, h, m_ratio, h_ratio = sums[number]
             if number in MANY:
-                match += log(m_ratio / n)
-                kin += log(h_ratio / n)
+                weights.append((number, log(m_ratio / n), log(h_ratio / n)))
             else:
                 many = min(n, size) ** FIRMNESS if m < 0 else 1.0
-                match += m / n * many
-                kin += h / n * many
+                weights.append((number, m / n * many, h / n * many))
+        return weights
+
+    def score_sums(self, sums: Sums, size: int) -> float:
+        """The logarithm of the odds that two clusters are one person."""
+        match, kin = log(self.match_prior), log(self.relative_prior)
+        for _, m, h in self.weigh_sums(sums, size):
+            match += m
+            kin += h
         return match - (kin + log1p(exp(-kin)) if kin > 0 else log1p(exp(kin)))
 
 
@@ -149,7 +159,10 @@ def version_of(content: Mapping[str, Any]) -> str:
     return sha256(orjson.dumps(content)).hexdigest()[:12]
 
 
-def first_model(records: int) -> Model:
-    """The model before learning: shipped chances, and one further record of each person."""
+def first_model(records: int, further: int = 0) -> Model:
+    """The model before learning: shipped chances, and one further record of each person.
+
+    `further`: so many records more the frequencies are counted in.
+    """
     n = max(records, 2)
-    return Model(n, 1.0 / n, 1.0 / n)
+    return Model(n + further, 1.0 / n, 1.0 / n)

@@ -60,7 +60,7 @@ def test_learning_finds_how_often_matches_agree() -> None:
     phone, other = c.finding(c.PHONE, c.SAME, 2), c.finding(c.PHONE, c.OTHER, 0)
     stranger = (c.finding(c.GIVEN, c.SAME, 400), c.finding(c.FAMILY, c.UNLIKE, 0), c.finding(c.BIRTH, 6, 0))
     patterns = Counter({(*same, phone): 900, (*same, other): 100, (*stranger, other): 9_000})
-    model = learn(first_model(2_000), patterns, 1.0)
+    model = learn(first_model(2_000), patterns, 1.0, 2_000)
     assert model.chances[c.PHONE][c.SAME] == pytest.approx(0.9, abs=0.02)
     assert model.match_prior * 2_000 * 1_999 / 2 == pytest.approx(1_000, rel=0.02)
     assert model.copies == pytest.approx(2.0, abs=0.02)
