@@ -107,6 +107,8 @@ PIPELINE: Final = (
           {"{{instance}} {{state}}": "sum by (instance, state) (elo_partitions{})"}),
     Panel("Restore", "Records still to be replayed, by partition.", "none",
           {"{{partition}}": "sum by (partition) (elo_restore_remaining_records{})"}),
+    Panel("Stand-by copies", "Records that a worker's copy of another's partition lacks.", "none",
+          {"{{instance}} {{partition}}": "sum by (instance, partition) (elo_standby_lag_records{})"}),
     Panel("Restore: pace", "Changelog and history records replayed.", "cps",
           rate("elo_restore_records_total", "instance")),
     Panel("State on disk", "By worker.", "bytes", {"{{instance}}": "sum by (instance) (elo_state_bytes{})"}),
