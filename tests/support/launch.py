@@ -4,8 +4,8 @@ It may be sabotaged. `ELO_TEST_POISON=stage` makes touches whose event id begins
 the program, at a stage: `intake` before anything else, `resolver` before the state is touched, `half-way`
 after half of the work was done, with messages already queued. `ELO_TEST_FILE_BYTES=n` forbids files above n
 bytes, as a full disk would. `ELO_TEST_LOSE=1`: the intake passes over touchpoints that hold `lost-`.
-`ELO_TEST_HOLD=file`: no timer fires while the file is there. `ELO_TEST_STUCK=where` makes it hang: the `loop`, or the whole `interpreter`, as
-soon as `/livez` is asked for; the `disk` at the first write.
+`ELO_TEST_HOLD=file`: no timer fires while the file is there. `ELO_TEST_STUCK=where` makes it hang: the
+`loop`, or the whole `interpreter`, as soon as `/livez` is asked for; the `disk` at the first write.
 """
 
 from __future__ import annotations
