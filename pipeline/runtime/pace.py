@@ -36,6 +36,10 @@ class Pace:
             self._took_s = self._ended_at - self._began_at
             self._began_at = None
 
+    def is_busy(self) -> bool:
+        """Whether touches have come just now."""
+        return time.monotonic() < self._busy_until
+
     def allows(self, pause_factor: float) -> bool:
         """Whether a step may be done now: after a pause of so many times the duration of the last one."""
         now = time.monotonic()

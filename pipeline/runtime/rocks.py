@@ -6,11 +6,40 @@ import heapq
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
-from rocksdict import BlockBasedIndexType, BlockBasedOptions, Cache, DBCompressionType, Options, WriteBatch
+from rocksdict import (
+    BlockBasedIndexType,
+    BlockBasedOptions,
+    Cache,
+    DBCompressionType,
+    Options,
+    Rdict,
+    WriteBatch,
+)
 
 MEMTABLE_BYTES: Final = 16 * 1024 * 1024
+
+
+class Internals(NamedTuple):
+    """What RocksDB says of itself. The block cache is that of the whole worker."""
+
+    memtable_bytes: int
+    level0_files: int
+    pending_compaction_bytes: int
+    write_stopped: int
+    block_cache_bytes: int
+
+
+_PROPERTIES: Final = (
+    "rocksdb.size-all-mem-tables", "rocksdb.num-files-at-level0", "rocksdb.estimate-pending-compaction-bytes",
+    "rocksdb.is-write-stopped", "rocksdb.block-cache-usage",
+)  # fmt: skip
+
+
+def internals(db: Rdict) -> Internals:
+    """Ask an open database; takes some microseconds."""
+    return Internals(*(int(db.property_value(name) or 0) for name in _PROPERTIES))
 
 
 def wipe(path: Path) -> None:
