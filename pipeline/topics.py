@@ -64,6 +64,13 @@ class Topics:
         self.mail = prefix + "elo.mail"
         self.state = prefix + "elo.state"
 
+    @property
+    def together(self) -> tuple[str, ...]:
+        """The topics whose partition p is read by one worker: all have the same count. That of an output may
+        be another once the deployment has grown.
+        """
+        return (self.touches, self.mail, self.state, *self.touchpoints)
+
     def specs(self) -> tuple[TopicSpec, ...]:
         """Every topic, in the order in which `elo topics create` makes them.
 

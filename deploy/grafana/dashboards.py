@@ -138,6 +138,8 @@ STATE: Final = (
           {"{{partition}}": "sum by (partition) (elo_restore_remaining_records{})"}),
     Panel("Restore: time left", "At the pace so far, by partition.", "s",
           {"{{partition}}": "max by (partition) (elo_restore_remaining_seconds{})"}),
+    Panel("Stand-by copies", "Records that a worker's copy of another's partition lacks.", "none",
+          {"{{instance}} {{partition}}": "sum by (instance, partition) (elo_standby_lag_records{})"}),
     Panel("Restore: pace", "Changelog and history records replayed.", "cps",
           rate("elo_restore_records_total", "instance")),
     Panel("State on disk", "By worker.", "bytes", {"{{instance}}": "sum by (instance) (elo_state_bytes{})"}),

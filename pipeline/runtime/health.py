@@ -1,7 +1,8 @@
-"""`/livez`, `/readyz` and `/metrics` of a worker, on an HTTP server of its own port.
+"""`/livez`, `/readyz`, `/startupz` and `/metrics` of a worker, on an HTTP server of its own port.
 
-Live means that the event loop turns. Ready means that every owned partition is restored and reads. Restoring
-a partition never makes a worker look dead.
+Live means that the event loop turns: nothing else makes a restart useful, least of all a long restore.
+Started means that the worker was admitted to its group once; it needs no partition for that. Ready means that
+every partition that it has is restored and reads.
 """
 
 from __future__ import annotations
@@ -25,6 +26,13 @@ class Health:
     async def live(self, request: web.Request) -> web.Response:
         """200 as long as the event loop turns."""
         return web.json_response({"status": "live"})
+
+    async def startup(self, request: web.Request) -> web.Response:
+        """200 from the moment on at which the group has admitted the worker; 503 before."""
+        started = self.worker.is_started()
+        return web.json_response(
+            {"status": "started" if started else "starting"}, status=200 if started else 503
+        )
 
     async def ready(self, request: web.Request) -> web.Response:
         """200 when every owned partition serves; 503 while one is restored or none was assigned yet."""
@@ -57,18 +65,24 @@ def check_port(host: str, port: int) -> None:
             ) from error
 
 
-async def serve(health: Health, host: str, port: int) -> None:
-    """Start the server; port 0 means none. The port was checked before the worker started."""
-    if port == 0:
-        return
+def application(health: Health) -> web.Application:
+    """What is answered under which path."""
     app = web.Application()
     app.add_routes(
         [
             web.get("/livez", health.live),
+            web.get("/startupz", health.startup),
             web.get("/readyz", health.ready),
             web.get("/metrics", health.metrics),
         ]
     )
-    runner = web.AppRunner(app, access_log=None)
+    return app
+
+
+async def serve(health: Health, host: str, port: int) -> None:
+    """Start the server; port 0 means none. The port was checked before the worker started."""
+    if port == 0:
+        return
+    runner = web.AppRunner(application(health), access_log=None)
     await runner.setup()
     await web.TCPSite(runner, host, port).start()

@@ -150,6 +150,11 @@ BACKFILL_TOUCHES: Final = _counter(
 BACKFILL_COMPONENTS: Final = _counter(
     "elo_backfill_components_total", "Components evaluated for changed definitions."
 )
+STANDBY_LAG: Final = _gauge(
+    "elo_standby_lag_records",
+    "Changelog records that a copy of another worker's partition lacks.",
+    "partition",
+)
 PARTITIONS: Final = _gauge("elo_partitions", "Partitions of this worker, by state.", "state")
 BUILD: Final = Info("elo_build", "Version of Elo and of the identity policy.", registry=REGISTRY)
 

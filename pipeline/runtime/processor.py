@@ -28,7 +28,7 @@ from .checkpoint import Checkpoint, Fenced, MustAbort, partition_of, within_limi
 from .crashpoints import reach
 from .environment import Environment
 from .task import Task
-from .work import Rejected, Work, reject
+from .work import Rejected, Work, reject, trace_of
 
 log = structlog.get_logger()
 
@@ -257,7 +257,8 @@ class Processor:
         ((task, (record,)),) = ((task, records) for task, records in batch.items() if records)
         if record.topic() != self.environment.topics.touches:
             raise error
-        log.error("a touch raised", partition=task.partition, offset=record.offset(), error=repr(error))
+        log.error("a touch raised", partition=task.partition, offset=record.offset(), error=repr(error),
+                  **trace_of(record.value()))  # fmt: skip
         return reject(record, error)
 
     # -- its commit ------------------------------------------------------------------------------------

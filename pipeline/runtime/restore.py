@@ -164,7 +164,7 @@ def restore(
         reach("restore.state")
     if history_records:
         for records in read_log(settings, touches, partition, position.touches_next):
-            _restore_history(store, records, position, touches_next, history_since_ms)
+            apply_history(store, records, position, touches_next, history_since_ms)
             on_progress(len(records))
             remaining.set(touches_next - position.touches_next)
             reach("restore.history")
@@ -189,9 +189,10 @@ class Remaining:
         self._seconds.set(records * elapsed_s / done if done > 0 else 0)
 
 
-def _restore_history(
+def apply_history(
     store: Store, records: list[Any], position: Position, touches_next: int, history_since_ms: int
 ) -> None:
+    """Remember the touches among `records` that lie below offset `touches_next`, apart from old ones."""
     seen = []
     for record in records:
         if record.offset() >= touches_next:

@@ -147,11 +147,12 @@ class Task:
         self.environment.understood(self.changes.adoption.for_intake())
         self.offsets = self.ahead = opened.offsets
         self.flusher = Flusher(opened, self.partition, topics.touches, settings.flush_interval_ms,
-                               self._in_thread, self.measures, changelog_next)  # fmt: skip
+                               self._in_thread, self.measures, changelog_next,
+                               self.environment.watchdog)  # fmt: skip
 
     def _start_reading(self) -> None:
         env = self.environment
-        self._inbox = Inbox(self.offsets)
+        self._inbox = Inbox(self.offsets, self._opened.belongs if self._opened else None)
         for topic, offset in self.offsets.items():
             self._inbox.epochs[topic] = env.start(topic, self.partition, offset)
         early, self._early = self._early, []

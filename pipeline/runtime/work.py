@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..core.errors import Reason
+from ..core.errors import PipelineError, Reason
 from ..core.outbox import Outbox
+from ..core.touch import decode_touch
 from . import metrics
 from .changes import State
 
@@ -52,6 +53,19 @@ def next_offsets(records: list[Any], before: Mapping[str, int]) -> dict[str, int
             if not missing:
                 break
     return offsets
+
+
+def trace_of(value: bytes) -> dict[str, str]:
+    """What a log line says of the touch that it is about: `event_id`, and `trace_id` if it has one.
+
+    A touch that cannot be read says nothing.
+    """
+    try:
+        touch = decode_touch(value)
+    except PipelineError:
+        return {}
+    parts = touch.traceparent.split("-")  # W3C: version, trace, parent, flags
+    return {"event_id": touch.event_id, **({"trace_id": parts[1]} if len(parts) > 1 else {})}
 
 
 def reject(record: Any, error: Exception) -> Rejected:

@@ -38,6 +38,7 @@ from .raw import measure_raw
 from .report import Row, append_row, format_table
 from .streams_oracle import StreamsOracle
 from .timers import measure_timers, modes
+from .unmerge import measure_unmerge
 
 WARM_UP_N: Final = 60_000
 
@@ -66,6 +67,8 @@ class Benchmarks:
                 self.run_timers(repeat)
             if "backfill" in self.options.kinds:
                 self.run_backfill(repeat)
+            if "unmerge" in self.options.kinds:
+                self.run_unmerge(repeat)
         return self.rows
 
     def warm_up(self) -> None:
@@ -93,6 +96,12 @@ class Benchmarks:
         _say(f"back-fill of elo over {self.options.n:,} profiles")
         with self.deployment(f"fill{repeat}.") as (topics, worker):
             self.keep(measure_backfill(self.cluster, worker, topics, self.options, self.broker_pid))
+
+    def run_unmerge(self, repeat: int) -> None:
+        """A large profile is parted."""
+        _say(f"unmerge by elo of a profile of {self.options.n:,} touchpoints")
+        with self.deployment(f"part{repeat}.") as (topics, worker):
+            self.keep(measure_unmerge(self.cluster, worker, topics, self.options))
 
     @contextlib.contextmanager
     def deployment(self, prefix: str) -> Iterator[tuple[Topics, EloWorker]]:
