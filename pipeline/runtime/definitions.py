@@ -33,11 +33,11 @@ from ..core.segments.references import users_of
 from ..core.touch import EVENT_HASH, decode_touch
 from ..settings import Settings
 from . import metrics
-from .checkpoint import address_of
+from .checkpoint import address_of, partition_of
 from .control import Control
 from .crashpoints import reach
 from .pace import Pace
-from .store import DEFINITION_KEY, MEMBERS_KEY, Store, history_key, touch_offset
+from .store import DEFINITION_KEY, MEMBERS_KEY, SPLIT_KEY, Store, history_key, touch_offset
 from .turns import all_reached, next_roots
 
 WORK_KEY: Final = DEFINITION_KEY + b"\x00work"  # ids are kebab-case, so no segment is called so
@@ -116,7 +116,7 @@ class Definitions:
         for key, value in store.scan(DEFINITION_KEY):
             if key == WORK_KEY:
                 self.work = msgspec.json.decode(value, type=Work)
-            elif key != MEMBERS_KEY and VERSION_MARK not in key[len(DEFINITION_KEY) :]:
+            elif key not in (MEMBERS_KEY, SPLIT_KEY) and VERSION_MARK not in key[len(DEFINITION_KEY) :]:
                 definition = definition_from_json(orjson.loads(value))
                 self.applied[definition.id] = definition
         self._use()
@@ -321,6 +321,8 @@ class Definitions:
         finders = self._resolver.outputs.catalogue.finders
         wanted = {key: (capacity, counts) for key, capacity, counts in self.work.fill}
         for record in records:
+            if partition_of(record.key().decode(), self._partitions) != self._partition:
+                continue  # It moved when the partition was split: a new one has it.
             touch = decode_touch(record.value())
             finder = finders.get(touch.type)
             if finder is None:

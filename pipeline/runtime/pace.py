@@ -20,6 +20,10 @@ class Pace:
         """Touches have come."""
         self._busy_until = time.monotonic() + BUSY_S
 
+    def is_busy(self) -> bool:
+        """Whether touches have come just now."""
+        return time.monotonic() < self._busy_until
+
     def took(self, seconds: float) -> None:
         """A step took so long."""
         self._ended_at, self._took_s = time.monotonic(), seconds

@@ -28,7 +28,7 @@ from .checkpoint import Checkpoint, Fenced, MustAbort, partition_of, within_limi
 from .crashpoints import reach
 from .environment import Environment
 from .task import Task
-from .work import Rejected, Work, reject
+from .work import Rejected, Work, reject, trace_of
 
 log = structlog.get_logger()
 
@@ -189,6 +189,7 @@ class Processor:
         Raises Void if the commit before fails.
         """
         rejections: list[Rejected] = []
+        begun_at = time.monotonic()
         while True:
             batch = {task: records for task, records in batch.items() if not task.stopping}
             membership = self.environment.membership()
@@ -221,6 +222,8 @@ class Processor:
                 self._rollback(works)
                 await self._redo(void)
                 continue
+            metrics.BATCH_SECONDS.observe(time.monotonic() - begun_at)
+            metrics.BATCH_RECORDS.observe(sum(work.size for work in works.values()))
             self._begin_commit(batch, works, effects, rejections, membership)
             return
 
@@ -254,7 +257,8 @@ class Processor:
         ((task, (record,)),) = ((task, records) for task, records in batch.items() if records)
         if record.topic() != self.environment.topics.touches:
             raise error
-        log.error("a touch raised", partition=task.partition, offset=record.offset(), error=repr(error))
+        log.error("a touch raised", partition=task.partition, offset=record.offset(), error=repr(error),
+                  **trace_of(record.value()))  # fmt: skip
         return reject(record, error)
 
     # -- its commit ------------------------------------------------------------------------------------

@@ -37,6 +37,7 @@ HISTORY_KEY: Final = b"h"
 DEFINITION_KEY: Final = b"s"
 MEMBERS_KEY: Final = DEFINITION_KEY + b"\x00members"
 """How many profiles of the partition are inside each segment, for the metric."""
+SPLIT_KEY: Final = DEFINITION_KEY + b"\x00split"  # see runtime/growing.py
 POSITION_KEY: Final = b"\x00position"
 _SEEN: Final = struct.Struct(">qq")  # offset in elo.touches, broker time in ms
 
