@@ -334,4 +334,4 @@ def test_a_change_carries_the_trace_of_its_touchpoint_as_a_header(site: Site) ->
         for record in site.fleet.read("segments.membership")
         if (record.key() or b"").decode() in changes
     ]
-    assert sorted(headers, key=str) == [[("traceparent", parent.encode())], None]
+    assert sorted(headers, key=str) == [None, [("traceparent", parent.encode())]]
