@@ -1,4 +1,4 @@
-"""Kafka Connect with Debezium for tests, from Maven Central: 60 MB of jars, fetched once and kept.
+"""Kafka Connect with Debezium for tests, from Maven Central: 22 MB of jars, fetched once and kept.
 
 `connect.lock` pins them beside those of the embedded Kafka; `python -m tests.support.connect` writes it.
 """
