@@ -69,7 +69,7 @@ EMAIL_LIKENESS_MIN: Final = 86.0
 class Comparer:
     """Compares records, and remembers what pairs of values have in common."""
 
-    __slots__ = ("_addresses", "_counts", "_dates", "_names", "_texts")
+    __slots__ = ("_addresses", "_counts", "_dates", "_names", "_texts", "_words")
 
     def __init__(self, counts: Mapping[str, int]) -> None:
         """`counts`: how many records hold a value, by `terms_of`."""
@@ -78,10 +78,12 @@ class Comparer:
         self._addresses: dict[tuple[str, str], int] = {}
         self._dates: dict[tuple[dates.Date, dates.Date], int] = {}
         self._texts: dict[tuple[int, str, str], int] = {}
+        self._words: dict[tuple[str, str], int] = {}
 
     def compare(self, a: Record, b: Record) -> tuple[int, ...]:
         """The findings of two records, for the fields that both have. Symmetric."""
-        if len(self._names) + len(self._addresses) + len(self._dates) + len(self._texts) > REMEMBERED_MAX:
+        kept = len(self._names) + len(self._addresses) + len(self._dates) + len(self._texts)
+        if kept + len(self._words) > REMEMBERED_MAX:
             self._forget()
         found: list[int] = []
         if a.name is not None and b.name is not None:
@@ -117,8 +119,18 @@ class Comparer:
         return tuple(found)
 
     def _forget(self) -> None:
-        for remembered in (self._names, self._addresses, self._dates, self._texts):
+        for remembered in (self._names, self._addresses, self._dates, self._texts, self._words):
             remembered.clear()
+
+    def _alike(self, a: str, b: str) -> int:
+        """`compare_words`, remembered: few words make most names."""
+        if a == b:
+            return text.EXACT
+        key = (a, b) if a < b else (b, a)
+        found = self._words.get(key)
+        if found is None:
+            found = self._words[key] = compare_words(a, b)
+        return found
 
     def _rarer(self, table: str, a: str, b: str) -> int:
         counts = self._counts
@@ -173,12 +185,13 @@ class Comparer:
     def _mother(self, a: Name, b: Name) -> int:
         if a.key == b.key:
             return finding(MOTHER, SAME, self._counts.get("m:" + a.key, 0))
-        first = compare_words(a.first, b.first)
+        if self._alike(a.first, b.first) > text.CLOSE:
+            return finding(MOTHER, OTHER, 0)
         words_a, words_b = [*a.middle, a.last], [*b.middle, b.last]
-        shared = sum(1 for x in words_a if any(compare_words(x, y) <= text.CLOSE for y in words_b))
-        if first <= text.CLOSE and shared == min(len(words_a), len(words_b)):
+        shared = sum(1 for x in words_a if any(self._alike(x, y) <= text.CLOSE for y in words_b))
+        if shared == min(len(words_a), len(words_b)):
             return finding(MOTHER, ALMOST, 0)
-        return finding(MOTHER, PARTLY if first <= text.CLOSE and shared else OTHER, 0)
+        return finding(MOTHER, PARTLY if shared else OTHER, 0)
 
     def _name(self, a: Name, b: Name) -> tuple[int, ...]:
         key = (a.key, b.key) if a.key <= b.key else (b.key, a.key)
@@ -217,7 +230,7 @@ class Comparer:
                 return finding(INITIAL, OTHER, 0)
             letter = a if len(a) == 1 else b
             return finding(INITIAL, SAME, self._counts.get(("y:" if slot == GIVEN else "v:") + letter, 0))
-        level = compare_words(a, b)
+        level = self._alike(a, b)
         if level != text.EXACT and (self._broken(slot, a, b, middle_a) or self._broken(slot, b, a, middle_b)):
             level = text.CLOSE
         if level <= text.CLOSE:
@@ -252,8 +265,8 @@ class Comparer:
         exact = initials = 0
         count = COUNT_MAX
         for word in a:
-            best = min(rest, key=lambda other: compare_words(word, other))
-            level = compare_words(word, best)
+            best = min(rest, key=lambda other: self._alike(word, other))
+            level = self._alike(word, best)
             if level == text.INITIAL or (level == text.EXACT and len(word) == 1):
                 initials += 1
                 count = min(count, self._counts.get("v:" + word[0], 0))
