@@ -18,6 +18,7 @@ from .levels import (
     BIRTH,
     BIRTH_YEAR,
     CITY,
+    CLOSE_WORDS,
     COUNT_MAX,
     DWELLING,
     ELSEWHERE,
@@ -262,22 +263,28 @@ class Comparer:
         if len(a) > len(b):
             a, b = b, a
         rest = list(b)
-        exact = initials = 0
+        exact = close = initials = 0
         count = COUNT_MAX
         for word in a:
             best = min(rest, key=lambda other: self._alike(word, other))
             level = self._alike(word, best)
+            if level > text.CLOSE:
+                continue
+            rest.remove(best)
             if level == text.INITIAL or (level == text.EXACT and len(word) == 1):
                 initials += 1
                 count = min(count, self._counts.get("v:" + word[0], 0))
-            elif level <= text.CLOSE:
-                exact += 1
+            else:
+                exact += level != text.CLOSE
+                close += level == text.CLOSE
                 count = min(count, self._rarer("l:", word, best))
-            if level <= text.CLOSE:
-                rest.remove(best)
         if exact + initials == len(a):
             return finding(MIDDLE, ALL_WORDS if exact else INITIALS, count)
-        return finding(MIDDLE, SOME_WORDS, count) if exact + initials else finding(MIDDLE, NO_WORDS, 0)
+        if exact + close + initials == len(a):
+            return finding(MIDDLE, CLOSE_WORDS, count)
+        return (
+            finding(MIDDLE, SOME_WORDS, count) if exact + close + initials else finding(MIDDLE, NO_WORDS, 0)
+        )
 
     def _address(self, a: Address, b: Address) -> int:
         key = (a.key, b.key) if a.key <= b.key else (b.key, a.key)
@@ -287,27 +294,31 @@ class Comparer:
         return found
 
     def _compare_addresses(self, a: Address, b: Address) -> int:
-        """The most exact thing that two addresses agree in; -1 if nothing can be compared."""
+        """The most exact thing that two addresses agree in; -1 if nothing can be compared.
+
+        A street of another town is another street, unless the house number agrees too.
+        """
         counts = self._counts
+        postcodes, cities = bool(a.postcode and b.postcode), bool(a.city and b.city)
+        same_postcode = postcodes and a.postcode == b.postcode
+        near_postcode = postcodes and is_slip(a.postcode, b.postcode)
+        same_city = cities and self._alike(a.city, b.city) <= text.CLOSE
+        elsewhere = (postcodes or cities) and not (near_postcode or same_city)
         if a.street and b.street and _same_street(a, b):
             count = min(counts.get("s:" + a.street, 0), counts.get("s:" + b.street, 0))
-            if a.number and b.number:
-                if a.number == b.number:
-                    level = NEXT_DOOR if a.unit and b.unit and a.unit != b.unit else DWELLING
-                    return finding(ADDRESS, level, self._rarer("h:", dwelling(a), dwelling(b)))
-                if is_slip(a.number, b.number):
-                    return finding(ADDRESS, NEXT_DOOR, count)
-            return finding(ADDRESS, STREET, count)
-        if a.postcode and b.postcode:
-            if a.postcode == b.postcode:
-                return finding(ADDRESS, POSTCODE, counts.get("z:" + a.postcode, 0))
-            if is_slip(a.postcode, b.postcode):
-                return finding(ADDRESS, POSTCODE_ALMOST, self._rarer("z:", a.postcode, b.postcode))
-        if a.city and b.city:
-            if compare_words(a.city, b.city) <= text.CLOSE:
-                return finding(ADDRESS, CITY, max(counts.get("c:" + a.city, 0), counts.get("c:" + b.city, 0)))
-            return finding(ADDRESS, ELSEWHERE, 0)
-        if (a.street and b.street) or (a.postcode and b.postcode):
+            if a.number and a.number == b.number:
+                level = NEXT_DOOR if a.unit and b.unit and a.unit != b.unit else DWELLING
+                return finding(ADDRESS, level, self._rarer("h:", dwelling(a), dwelling(b)))
+            if not elsewhere:
+                next_door = a.number and b.number and is_slip(a.number, b.number)
+                return finding(ADDRESS, NEXT_DOOR if next_door else STREET, count)
+        if same_postcode:
+            return finding(ADDRESS, POSTCODE, counts.get("z:" + a.postcode, 0))
+        if near_postcode and (same_city or not cities):
+            return finding(ADDRESS, POSTCODE_ALMOST, self._rarer("z:", a.postcode, b.postcode))
+        if same_city:
+            return finding(ADDRESS, CITY, max(counts.get("c:" + a.city, 0), counts.get("c:" + b.city, 0)))
+        if (a.street and b.street) or postcodes or cities:
             return finding(ADDRESS, ELSEWHERE, 0)
         return -1
 
