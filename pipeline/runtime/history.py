@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from ..core.past import Arrival
 from ..core.touch import EVENT_HASH, Touch, decode_touch
 from ..settings import Settings
-from .restore import read_log
+from .checkpoint import partition_of
+from .restore import partitions_of, read_log
 
 
 def read_touches(
@@ -38,6 +39,7 @@ def read_arrivals(
 ) -> Iterator[Arrival]:
     """The same, with when and where each was logged."""
     topic = settings.topics().touches
+    count = partitions_of(settings, topic)
     for partition in partitions:
         seen: set[tuple[bytes, bytes]] = set()
         for records in read_log(settings, topic, partition, 0):
@@ -45,6 +47,8 @@ def read_arrivals(
                 key, value = record.key(), record.value()
                 if of_key is not None and not of_key(key):
                     continue
+                if partition_of(key.decode(), count) != partition:
+                    continue  # It was copied to another one when this one was split.
                 touch, event = decode_touch(value), (key, value[EVENT_HASH])
                 if event not in seen and (matching is None or matching(touch)):
                     seen.add(event)

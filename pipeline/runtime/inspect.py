@@ -53,8 +53,13 @@ def latest_records(settings: Settings, partition: int) -> tuple[dict[bytes, byte
 def read_components(settings: Settings) -> Iterator[Component]:
     """Every live component of every partition, with all its pages."""
     for partition in range(partitions_of(settings, settings.topics().state)):
-        components, pages = latest_records(settings, partition)
-        yield from _live(components.items(), pages)
+        yield from live_components(settings, partition)
+
+
+def live_components(settings: Settings, partition: int) -> Iterator[Component]:
+    """Every live component of one partition, with all its pages."""
+    components, pages = latest_records(settings, partition)
+    yield from _live(components.items(), pages)
 
 
 def sample_components(settings: Settings, least: int) -> tuple[list[Component], float]:

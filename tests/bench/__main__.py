@@ -38,6 +38,9 @@ from .raw import measure_raw
 from .report import Row, append_row, format_table
 from .streams_oracle import StreamsOracle
 from .timers import measure_timers, modes
+from .unmerge import measure_unmerge
+
+WARM_UP_N: Final = 60_000
 
 
 class Benchmarks:
@@ -51,6 +54,8 @@ class Benchmarks:
 
     def run(self) -> list[Row]:
         """Measure what the options ask for."""
+        if set(self.options.systems) - {"raw"}:
+            self.warm_up()
         for repeat in range(self.options.repeats):
             if "throughput" in self.options.kinds or "restore" in self.options.kinds:
                 self.run_preloaded(Topics(f"load{repeat}."))
@@ -62,7 +67,22 @@ class Benchmarks:
                 self.run_timers(repeat)
             if "backfill" in self.options.kinds:
                 self.run_backfill(repeat)
+            if "unmerge" in self.options.kinds:
+                self.run_unmerge(repeat)
         return self.rows
+
+    def warm_up(self) -> None:
+        """Let a worker read something, so that nobody who is measured pays for the broker's compiler: that
+        takes seconds of CPU, which is most of what a broker uses that was started just now.
+        """
+        _say(f"warming up the broker with {WARM_UP_N:,} touchpoints")
+        with self.deployment("warm.") as (topics, worker):
+            load(self.cluster, topics, touchpoints(WARM_UP_N, self.options.seed, int(time.time() * 1000)), ())
+            worker.run("segments", "apply", str(elo.DEFINITIONS))
+            worker.start()
+            worker.wait_ready()
+            worker.wait_intake(WARM_UP_N)
+            worker.wait_idle()
 
     def run_timers(self, repeat: int) -> None:
         """Exits by time, steadily and in a wave."""
@@ -76,6 +96,12 @@ class Benchmarks:
         _say(f"back-fill of elo over {self.options.n:,} profiles")
         with self.deployment(f"fill{repeat}.") as (topics, worker):
             self.keep(measure_backfill(self.cluster, worker, topics, self.options, self.broker_pid))
+
+    def run_unmerge(self, repeat: int) -> None:
+        """A large profile is parted."""
+        _say(f"unmerge by elo of a profile of {self.options.n:,} touchpoints")
+        with self.deployment(f"part{repeat}.") as (topics, worker):
+            self.keep(measure_unmerge(self.cluster, worker, topics, self.options))
 
     @contextlib.contextmanager
     def deployment(self, prefix: str) -> Iterator[tuple[Topics, EloWorker]]:
