@@ -78,7 +78,8 @@ class Measures:
             metrics.CHANGES.labels(change.segment_id, change.change, change.cause).inc()
             if change.cause in _LIVE_CAUSES:
                 metrics.TOUCH_TO_CHANGE.observe(
-                    max(now_ms - change.decided_at, 0) / 1000, exemplar_of(change, outbox.traces)
+                    max(now_ms - begun_ms(change, outbox.logged), 0) / 1000,
+                    exemplar_of(change, outbox.traces),
                 )
         for segment, count in members.items():
             difference = count - self.members.get(segment, 0)
@@ -120,3 +121,10 @@ def exemplar_of(change: MembershipChange, traces: Mapping[str, str]) -> dict[str
     """The trace of a touch that decided a change, if one carries a trace."""
     trace = next((traces[one] for one in change.event_ids if one in traces), "") if traces else ""
     return metrics.exemplar(trace) if trace else None
+
+
+def begun_ms(change: MembershipChange, logged: Mapping[str, int]) -> int:
+    """When the touch that decided a change was logged: a worker that stood still judges it later."""
+    if not logged:
+        return change.decided_at
+    return max((logged[one] for one in change.event_ids if one in logged), default=change.decided_at)

@@ -35,6 +35,7 @@ log = structlog.get_logger()
 
 SLICE_RECORDS: Final = 250  # records handled before the loop may turn to others: about 10 ms
 REST_S: Final = 0.1  # a partition without records for so long is at rest: its profiles are published
+SKEW_MS: Final = 500  # a touch logged so long before stream time has waited unseen; else they are the same
 TIMER_GRACE_MS: Final = 50  # a touch logged just before a due instant is still on its way to us
 INBOX_RECORDS_MAX: Final = 4_000
 OPENING_S: Final = 120.0
@@ -332,7 +333,7 @@ class Task:
         work.touches += len(keys)
         known = store.known(list(keys.values()), self.now_ms - self.environment.history_ms) if keys else set()
         for record in records:
-            now_ms = record.timestamp()[1]
+            now_ms = logged_ms = record.timestamp()[1]
             if now_ms < self.now_ms:
                 now_ms = self.now_ms
             else:
@@ -346,7 +347,10 @@ class Task:
                 work.duplicates += 1
                 continue
             store.see(key, offset, now_ms)
-            resolver.touch(decode_touch(record.value()), now_ms)
+            touch = decode_touch(record.value())
+            if now_ms > logged_ms + SKEW_MS:
+                work.outbox.logged[touch.event_id] = logged_ms
+            resolver.touch(touch, now_ms)
 
     def _fire_timers(self, now_ms: int, work: Work, most: int) -> None:
         timers = self.store.timers

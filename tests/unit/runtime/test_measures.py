@@ -11,7 +11,7 @@ from rocksdict import Cache
 
 from pipeline.core.outbox import Cause, MembershipChange, Outbox
 from pipeline.runtime import metrics
-from pipeline.runtime.measures import Measures, exemplar_of
+from pipeline.runtime.measures import Measures, begun_ms, exemplar_of
 from pipeline.runtime.restore import Remaining
 from pipeline.runtime.store import Store
 from pipeline.runtime.work import Work
@@ -95,6 +95,12 @@ def test_the_latency_of_a_change_carries_the_trace_of_its_touch() -> None:
 )
 def test_only_a_trace_of_its_events_is_told(traces: dict[str, str], expected: dict[str, str] | None) -> None:
     assert exemplar_of(change("e1"), traces) == expected
+
+
+def test_a_change_is_as_late_as_its_touch_has_waited() -> None:
+    assert begun_ms(change("e1"), {}) == 1_000
+    assert begun_ms(change("e1"), {"other": 7}) == 1_000
+    assert begun_ms(change("e1", "e2"), {"e1": 7, "e2": 9}) == 9
 
 
 def test_the_time_left_of_a_restore_follows_its_pace(monkeypatch: pytest.MonkeyPatch) -> None:
