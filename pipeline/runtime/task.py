@@ -14,9 +14,8 @@ import orjson
 import structlog
 from confluent_kafka import KafkaException
 
-from ..core.errors import InvariantViolation
 from ..core.facet import NEVER
-from ..core.messages import Adopted, Filled, Message, Taken, decode_message
+from ..core.messages import Absorb, Adopted, Filled, Message, Taken, decode_message
 from ..core.outbox import Outbox, Output
 from ..core.touch import EVENT_HASH, decode_touch
 from ..transport import HOPELESS
@@ -29,15 +28,15 @@ from .inbox import Inbox, Stretch
 from .measures import Measures
 from .opening import Partition, open_partition
 from .store import MEMBERS_KEY, history_key
-from .work import Work, next_offsets
+from .work import SKEW_MS, Work, next_offsets
 
 log = structlog.get_logger()
 
 SLICE_RECORDS: Final = 250  # records handled before the loop may turn to others: about 10 ms
 REST_S: Final = 0.1  # a partition without records for so long is at rest: its profiles are published
-SKEW_MS: Final = 500  # a touch logged so long before stream time has waited unseen; else they are the same
 TIMER_GRACE_MS: Final = 50  # a touch logged just before a due instant is still on its way to us
 INBOX_RECORDS_MAX: Final = 4_000
+BEHIND_RECORDS: Final = 250  # more wait than come in the course of a batch
 OPENING_S: Final = 120.0
 
 
@@ -278,12 +277,14 @@ class Task:
         if isinstance(message, Filled | Taken | Adopted):
             self.changes.take(message)
         else:
+            if isinstance(message, Absorb) and message.touch.traceparent:
+                self.environment.traces.keep(message.touch)
             self.resolver.receive(to, message, self.now_ms)
 
     def wants_step(self) -> bool:
         """Whether a step of a change is to be done in the batch under way: not before a time is known."""
-        caught_up = self._caught_up()
-        return (caught_up or self.now_ms > 0) and self.changes.waiting(caught_up)
+        caught_up, behind = self._caught_up(), self.waiting() > BEHIND_RECORDS
+        return (caught_up or self.now_ms > 0) and self.changes.waiting(caught_up, behind)
 
     async def finish(self, work: Work, timers_max: int, step: bool) -> None:
         """Timers, up to so many, and a step of a change. What raises here is nobody's record: it ends the
@@ -293,35 +294,31 @@ class Task:
         self.now_ms = max(self.now_ms, self._stream_ms(work.caught_up))
         self._fire_timers(self.now_ms, work, timers_max)
         if step:
-            await self.changes.step(self.now_ms, lambda: self.flusher.all(self.offsets), work.caught_up)
+            behind = self.waiting() > BEHIND_RECORDS
+            await self.changes.step(self.now_ms, lambda: self.flusher.all(self.offsets), behind)
 
     def acknowledge(self, work: Work) -> None:
         """Answer what asks for an answer from the partition itself."""
         if work.outbox.taken:
             self.changes.acknowledge(work.outbox)
 
-    def conclude(self, work: Work) -> None:
-        """Profiles to publish, timers to set; then nothing more is decided, and the next batch may begin.
+    def conclude(self, work: Work, publish_max: int) -> int:
+        """Profiles to publish, up to so many, timers to set; then nothing more is decided, and the next batch
+        may begin. The batch before must have been applied.
 
-        The batch before must have been applied. Raises if a touch is neither a new one nor a repetition.
+        Returns: how many profiles had their turn. Raises if a touch is neither a new one nor a repetition.
         """
-        if work.touches != len(self.store.seen) + work.duplicates:
-            raise InvariantViolation("touches are unaccounted for", partition=self.partition,
-                                     since=self.ahead, handled=work.touches, repeated=work.duplicates,
-                                     new=len(self.store.seen))  # fmt: skip
-        self.outputs.publish_all(self.now_ms, at_rest=work.caught_up and not work.size)
+        work.check(self.partition, len(self.store.seen))
+        published = self.outputs.publish_all(self.now_ms, work.caught_up and not work.size, publish_max)
         self._arm(work)
         if work.outbox.changes:
             work.members = self.measures.count_members(work.outbox)
             self.store.put(MEMBERS_KEY, orjson.dumps(work.members))
         work.note, work.records = self._make_note(work), self.store.stage()
-        work.changed = bool(
-            work.records
-            or work.outbox.snapshots
-            or work.next_offsets != self.ahead
-            or work.note != self.noted
-        )
+        moved = work.next_offsets != self.ahead or work.note != self.noted
+        work.changed = bool(work.records or work.outbox.snapshots or moved)
         self.ahead, self.noted = work.next_offsets, work.note
+        return published
 
     def _handle_slice(self, records: list[Any], work: Work) -> None:
         touches = self.environment.topics.touches
@@ -350,6 +347,8 @@ class Task:
             touch = decode_touch(record.value())
             if now_ms > logged_ms + SKEW_MS:
                 work.outbox.logged[touch.event_id] = logged_ms
+            if touch.traceparent:
+                self.environment.traces.keep(touch)
             resolver.touch(touch, now_ms)
 
     def _fire_timers(self, now_ms: int, work: Work, most: int) -> None:
@@ -380,7 +379,7 @@ class Task:
             store.clear_timer(due_ms, root)
         for due_ms, root in work.armed:
             store.set_timer(due_ms, root)
-        self.measures.committed(work, wall_ms())
+        self.measures.committed(work, wall_ms(), self.environment.traces)
         self.environment.understood(self.changes.adoption.for_intake())
         reach("batch.applied")
         self.flusher.maybe(self.offsets)
