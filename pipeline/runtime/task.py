@@ -14,7 +14,6 @@ import orjson
 import structlog
 from confluent_kafka import KafkaException
 
-from ..core.errors import InvariantViolation
 from ..core.facet import NEVER
 from ..core.messages import Absorb, Adopted, Filled, Message, Taken, decode_message
 from ..core.outbox import Outbox, Output
@@ -29,7 +28,7 @@ from .inbox import Inbox, Stretch
 from .measures import Measures
 from .opening import Partition, open_partition
 from .store import MEMBERS_KEY, history_key
-from .work import Work, next_offsets
+from .work import SKEW_MS, Work, next_offsets
 
 log = structlog.get_logger()
 
@@ -309,22 +308,15 @@ class Task:
 
         Returns: how many profiles had their turn. Raises if a touch is neither a new one nor a repetition.
         """
-        if work.touches != len(self.store.seen) + work.duplicates:
-            raise InvariantViolation("touches are unaccounted for", partition=self.partition,
-                                     since=self.ahead, handled=work.touches, repeated=work.duplicates,
-                                     new=len(self.store.seen))  # fmt: skip
+        work.check(self.partition, len(self.store.seen))
         published = self.outputs.publish_all(self.now_ms, work.caught_up and not work.size, publish_max)
         self._arm(work)
         if work.outbox.changes:
             work.members = self.measures.count_members(work.outbox)
             self.store.put(MEMBERS_KEY, orjson.dumps(work.members))
         work.note, work.records = self._make_note(work), self.store.stage()
-        work.changed = bool(
-            work.records
-            or work.outbox.snapshots
-            or work.next_offsets != self.ahead
-            or work.note != self.noted
-        )
+        moved = work.next_offsets != self.ahead or work.note != self.noted
+        work.changed = bool(work.records or work.outbox.snapshots or moved)
         self.ahead, self.noted = work.next_offsets, work.note
         return published
 
@@ -338,7 +330,7 @@ class Task:
         work.touches += len(keys)
         known = store.known(list(keys.values()), self.now_ms - self.environment.history_ms) if keys else set()
         for record in records:
-            now_ms = record.timestamp()[1]
+            now_ms = logged_ms = record.timestamp()[1]
             if now_ms < self.now_ms:
                 now_ms = self.now_ms
             else:
@@ -353,6 +345,8 @@ class Task:
                 continue
             store.see(key, offset, now_ms)
             touch = decode_touch(record.value())
+            if now_ms > logged_ms + SKEW_MS:
+                work.outbox.logged[touch.event_id] = logged_ms
             if touch.traceparent:
                 self.environment.traces.keep(touch)
             resolver.touch(touch, now_ms)
@@ -385,7 +379,7 @@ class Task:
             store.clear_timer(due_ms, root)
         for due_ms, root in work.armed:
             store.set_timer(due_ms, root)
-        self.measures.committed(work, wall_ms())
+        self.measures.committed(work, wall_ms(), self.environment.traces)
         self.environment.understood(self.changes.adoption.for_intake())
         reach("batch.applied")
         self.flusher.maybe(self.offsets)
