@@ -49,6 +49,8 @@ class Topics:
         self.segment_history = prefix + "segments.history"
         self.policy = prefix + "identity.policy"
         self.decisions = prefix + "identity.decisions"
+        self.inputs = (*self.touchpoints, self.decisions)
+        """What the intake reads. The places in it are part of the origin of touches: new ones at the end."""
         self.privacy_requests = prefix + "privacy.requests"
         self.membership = prefix + "segments.membership"
         self.current = prefix + "segments.current"

@@ -14,9 +14,9 @@ from typing import Any, Final
 
 import orjson
 import structlog
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from pipeline.core.errors import Reason
+from pipeline.runtime.metrics import exemplar, exposition
 from pipeline.topics import Topics
 from pipeline.wire.avro import encode_touchpoint
 
@@ -78,7 +78,7 @@ class Collector:
         await request.reply(send, answer)
         webhook = request.path.rpartition("/")[2] if request.path in self.webhooks else ""
         self._count(route.api or webhook, answer.status)
-        metrics.SECONDS.observe(time.perf_counter() - begun_s)
+        metrics.SECONDS.observe(time.perf_counter() - begun_s, exemplar(request.header(b"traceparent")))
 
     async def _answer(self, route: Route, request: Request, receive: Callable[[], Any]) -> Answer:
         if request.method == "OPTIONS":
@@ -88,7 +88,7 @@ class Collector:
         if request.path in self.webhooks and request.method == "POST":
             return await self._notice(self.webhooks[request.path], request, receive)
         if not route.api:
-            return self._page(request.path)
+            return self._page(request)
         if route.read is None:
             return Answer(200, route.reply)
         received_ms = time.time_ns() // 1_000_000
@@ -181,9 +181,9 @@ class Collector:
             records.append(record)
         return records, refused, len(records) - len(refused)
 
-    def _page(self, path: str) -> Answer:
+    def _page(self, request: Request) -> Answer:
         """What operators and load balancers ask for."""
-        outlet = self.outlet
+        outlet, path = self.outlet, request.path
         if path == "/livez":
             return answer_json({"status": "live"})
         if path == "/readyz":
@@ -191,8 +191,8 @@ class Collector:
             shown = {"status": status, "broker": outlet.is_live, "spool_bytes": outlet.spool.bytes}
             return answer_json(shown, 200 if outlet.has_room else 503)
         if path == "/metrics":
-            kind = (b"content-type", CONTENT_TYPE_LATEST.encode())
-            return Answer(200, generate_latest(metrics.REGISTRY), [kind])
+            body, kind = exposition(metrics.REGISTRY, request.header(b"accept"))
+            return Answer(200, body, [(b"content-type", kind.encode())])
         return answer_json({"success": False, "message": "there is nothing at this path"}, 404)
 
     def _document(self, route: Route, request: Request) -> Answer:

@@ -36,6 +36,8 @@ class Absorber:
 
     def absorb(self, component: Component, via: str, touch: Touch, leaves: Leaves, now_ms: int) -> None:
         """Fold a touch into the facet of `via`, its strongest identifier, and tell what it changed."""
+        if touch.traceparent:
+            self.outputs.outbox.traces[touch.event_id] = touch.traceparent
         outputs = self.outputs
         if touch.type == DECISION_TYPE:
             self._decided(component, touch, now_ms)

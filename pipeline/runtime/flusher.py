@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from copy import copy
 from typing import Any, Final
 
+from . import metrics
 from .crashpoints import reach
 from .environment import wall_ms
 from .measures import Measures
@@ -81,11 +82,13 @@ class Flusher:
 
     async def _write(self, position: Any) -> None:
         reach("flush.begun")
+        begun_at = time.monotonic()
         self._watchdog.begin(self._name)
         try:
             await self._in_thread(self._partition.store.flush, position)
         finally:
             self._watchdog.end(self._name)
+        metrics.FLUSH_SECONDS.observe(time.monotonic() - begun_at)
         reach("flush.written")
         self._partition.store.end_flush()
         self._measures.flushed(self._partition.store)

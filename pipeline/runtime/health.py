@@ -12,7 +12,6 @@ from typing import Any
 
 import orjson
 from aiohttp import web
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from ..core.errors import ConfigError
 from . import metrics
@@ -47,9 +46,9 @@ class Health:
         return web.Response(body=body, status=200 if ready else 503, content_type="application/json")
 
     async def metrics(self, request: web.Request) -> web.Response:
-        """Everything that is declared in metrics.py, in the Prometheus text format."""
-        body = generate_latest(metrics.REGISTRY)
-        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+        """Everything that is declared in metrics.py, as the one who asks wants it."""
+        body, kind = metrics.exposition(metrics.REGISTRY, request.headers.get("Accept", ""))
+        return web.Response(body=body, headers={"Content-Type": kind})
 
 
 def check_port(host: str, port: int) -> None:

@@ -190,6 +190,7 @@ class Processor:
         Raises Void if the commit before fails.
         """
         rejections: list[Rejected] = []
+        begun_at = time.monotonic()
         while True:
             batch = {task: records for task, records in batch.items() if not task.stopping}
             membership = self.environment.membership()
@@ -222,6 +223,8 @@ class Processor:
                 self._rollback(works)
                 await self._redo(void)
                 continue
+            metrics.BATCH_SECONDS.observe(time.monotonic() - begun_at)
+            metrics.BATCH_RECORDS.observe(sum(work.size for work in works.values()))
             self._begin_commit(batch, works, effects, rejections, membership)
             return
 

@@ -157,9 +157,9 @@ def restore(
         release: ends the transaction that the last owner has left open.
     """
     state, touches = names
-    remaining = metrics.RESTORE_REMAINING.labels(partition)
     end = log_ends(settings, state, (partition,))[partition]
     history_records = max(touches_next - position.touches_next, 0)
+    remaining = Remaining(partition, max(end - position.state_next, 0) + history_records)
     for records in read_log(settings, state, partition, position.state_next, end, release):
         latest = {record.key(): record.value() for record in records}
         position.state_next = records[-1].offset() + 1
@@ -177,6 +177,22 @@ def restore(
             if position.touches_next >= touches_next:
                 break
     remaining.set(0)
+
+
+class Remaining:
+    """How much of a restore is left, in records and in time. Offsets stand for records."""
+
+    def __init__(self, partition: int, records: int) -> None:
+        self._records = metrics.RESTORE_REMAINING.labels(partition)
+        self._seconds = metrics.RESTORE_SECONDS.labels(partition)
+        self._begun_at, self._begun_with = time.monotonic(), records
+
+    def set(self, records: int) -> None:
+        """So many are left."""
+        done = self._begun_with - records
+        elapsed_s = time.monotonic() - self._begun_at
+        self._records.set(records)
+        self._seconds.set(records * elapsed_s / done if done > 0 else 0)
 
 
 def apply_history(

@@ -14,6 +14,7 @@ import orjson
 import structlog
 from confluent_kafka import KafkaException
 
+from ..core.errors import InvariantViolation
 from ..core.facet import NEVER
 from ..core.messages import Absorb, Adopted, Filled, Message, Taken, decode_message
 from ..core.outbox import Outbox, Output
@@ -303,8 +304,12 @@ class Task:
     def conclude(self, work: Work) -> None:
         """Profiles to publish, timers to set; then nothing more is decided, and the next batch may begin.
 
-        The batch before must have been applied.
+        The batch before must have been applied. Raises if a touch is neither a new one nor a repetition.
         """
+        if work.touches != len(self.store.seen) + work.duplicates:
+            raise InvariantViolation("touches are unaccounted for", partition=self.partition,
+                                     since=self.ahead, handled=work.touches, repeated=work.duplicates,
+                                     new=len(self.store.seen))  # fmt: skip
         self.outputs.publish_all(self.now_ms, at_rest=work.caught_up and not work.size)
         self._arm(work)
         if work.outbox.changes:
@@ -326,6 +331,7 @@ class Task:
         for record in records:
             if record.topic() == touches:
                 keys[record.offset()] = history_key(record.key(), record.value()[EVENT_HASH])
+        work.touches += len(keys)
         known = store.known(list(keys.values()), self.now_ms - self.environment.history_ms) if keys else set()
         for record in records:
             now_ms = record.timestamp()[1]
@@ -375,9 +381,7 @@ class Task:
             store.clear_timer(due_ms, root)
         for due_ms, root in work.armed:
             store.set_timer(due_ms, root)
-        if work.fired:
-            metrics.TIMERS.inc(len(work.fired))
-        self.measures.committed(work.outbox, work.duplicates, work.members, wall_ms())
+        self.measures.committed(work, wall_ms())
         self.environment.understood(self.changes.adoption.for_intake())
         reach("batch.applied")
         self.flusher.maybe(self.offsets)

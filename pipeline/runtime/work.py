@@ -20,6 +20,7 @@ Rejected = tuple[bytes, bytes, list[tuple[str, str | bytes | None]]]
 class Work:
     """One partition's part of a batch. `size`: records taken in. `fired`, `armed`: timers as (due ms, root).
 
+    `touches`: those of its records that are touches, `duplicates` repetitions among them.
     `caught_up`: nothing was left behind it. `records`: of the changelog; `changed`: there is something to
     commit. `note`: what is kept beside the committed offset of touches. `members`: profiles in each segment
     after it. `before`, `members_before`: definitions and members to go back to.
@@ -35,6 +36,7 @@ class Work:
     members: dict[str, int] = field(default_factory=dict)
     records: dict[bytes, bytes | None] = field(default_factory=dict)
     changed: bool = False
+    touches: int = 0
     duplicates: int = 0
     caught_up: bool = False
     note: str = ""

@@ -26,7 +26,7 @@ from ..topics import Topics
 from ..transport import Batch, TransportOptions, batch_topic, consumer_of, create_app
 from . import metrics
 from .control import Control, decode_definition, decode_policy
-from .environment import Environment
+from .environment import Environment, wall_ms
 from .health import Health, check_port, serve
 from .intake import Intake
 from .logs import configure_logs
@@ -246,7 +246,9 @@ class Worker:
         for tp in tps:
             if tp.topic == self.topics.touches and (task := self.tasks.pop(tp.partition, None)) is not None:
                 task.stop()
-            metrics.LAG_RECORDS.remove_by_labels({"topic": tp.topic, "partition": str(tp.partition)})
+            for gauge in (metrics.LAG_RECORDS, metrics.LAG_SECONDS):
+                gauge.remove_by_labels({"topic": tp.topic, "partition": str(tp.partition)})
+            self.intake.handled_ms.pop((tp.topic, tp.partition), None)
 
     async def _live(self, task: Task, before: asyncio.Task[None] | None) -> None:
         """One life of a partition here. The one before must have closed its files."""
@@ -332,10 +334,14 @@ class Worker:
         change(TP(topic, partition))
 
     def _measure_lag(self) -> None:
+        now_ms = wall_ms()
         for tp in self._consumer.assignment():
             lag = self._consumer.lag(tp)
             if lag is not None:
                 metrics.LAG_RECORDS.labels(tp.topic, tp.partition).set(lag)
+                if tp.topic in self.topics.inputs:
+                    lag_s = self.intake.lag_seconds(*tp, now_ms) if lag else 0.0
+                    metrics.LAG_SECONDS.labels(tp.topic, tp.partition).set(lag_s)
         states = {"ready": 0, "restoring": 0}
         for partition, task in self.tasks.items():
             states["ready" if task.ready else "restoring"] += 1

@@ -3,8 +3,9 @@
 It may be sabotaged. `ELO_TEST_POISON=stage` makes touches whose event id begins with `poison` raise inside
 the program, at a stage: `intake` before anything else, `resolver` before the state is touched, `half-way`
 after half of the work was done, with messages already queued. `ELO_TEST_FILE_BYTES=n` forbids files above n
-bytes, as a full disk would. `ELO_TEST_STUCK=where` makes it hang: the `loop`, or the whole `interpreter`, as
-soon as `/livez` is asked for; the `disk` at the first write.
+bytes, as a full disk would. `ELO_TEST_LOSE=1`: the intake passes over touchpoints that hold `lost-`.
+`ELO_TEST_HOLD=file`: no timer fires while the file is there. `ELO_TEST_STUCK=where` makes it hang: the
+`loop`, or the whole `interpreter`, as soon as `/livez` is asked for; the `disk` at the first write.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import resource
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 PR_SET_PDEATHSIG = 1
@@ -58,6 +60,32 @@ def poison(stage: str) -> None:
         raising(absorb.Absorber, "_see_links", lambda a: a[4].event_id, after=True)
 
 
+def lose() -> None:
+    """Let the intake commit past some touchpoints without a trace."""
+    from pipeline.runtime.intake import Intake
+
+    handle = Intake._handle_touchpoints
+
+    def losing(intake: Intake, records: list[Any]) -> None:
+        kept = [record for record in records if b"lost-" not in (record.value() or b"")]
+        if kept:
+            handle(intake, kept)
+
+    Intake._handle_touchpoints = losing  # type: ignore[method-assign]
+
+
+def hold(file: Path) -> None:
+    """Let timers come due and stay so."""
+    from pipeline.runtime.timers import Timers
+
+    due = Timers.due
+
+    def held(timers: Timers, now_ms: int, most: int) -> list[tuple[int, str]]:
+        return [] if file.exists() else due(timers, now_ms, most)
+
+    Timers.due = held  # type: ignore[method-assign]
+
+
 def get_stuck(where: str) -> None:
     """Make the program hang."""
     from pipeline.runtime import health, store
@@ -78,6 +106,10 @@ def main() -> None:
     die_with_parent()
     if stage := os.environ.get("ELO_TEST_POISON"):
         poison(stage)
+    if os.environ.get("ELO_TEST_LOSE"):
+        lose()
+    if file := os.environ.get("ELO_TEST_HOLD"):
+        hold(Path(file))
     if where := os.environ.get("ELO_TEST_STUCK"):
         get_stuck(where)
     if limit := os.environ.get("ELO_TEST_FILE_BYTES"):
