@@ -21,7 +21,6 @@ from ..core.outbox import Outbox, Output
 from ..core.touch import EVENT_HASH, decode_touch
 from ..transport import HOPELESS
 from . import metrics
-from .checkpoint import partition_of
 from .crashpoints import reach
 from .environment import Environment, wall_ms
 from .flusher import Flusher
@@ -128,7 +127,7 @@ class Task:
         env, started = self.environment, time.monotonic()
         while True:
             try:
-                opened = self._opened = open_partition(env, self.partition, self._is_local)
+                opened = self._opened = open_partition(env, self.partition)
                 break
             except KafkaException as failure:
                 if time.monotonic() - started > OPENING_S or failure.args[0].code() in HOPELESS:
@@ -165,9 +164,6 @@ class Task:
         if self._opened is not None:
             self._opened.close()
         self.measures.forget()
-
-    def _is_local(self, key: str) -> bool:
-        return partition_of(key, self.environment.partitions) == self.partition
 
     # -- taking work -----------------------------------------------------------------------------------
 
