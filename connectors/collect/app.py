@@ -21,6 +21,7 @@ from pipeline.topics import Topics
 from pipeline.wire.avro import encode_touchpoint
 
 from . import metrics
+from .allowance import Allowance
 from .body import BODY_BYTES_MAX, BadBody, parsed, unpacked
 from .documents import rudder_settings, segment_settings
 from .event import Arrival, Item, Refused
@@ -52,11 +53,13 @@ class Collector:
         trait_identifiers: tuple[str, ...],
         event_bytes_max: int,
         webhooks: Mapping[str, Webhook] | None = None,
+        key_events_s: float = 0,
     ) -> None:
         self.outlet, self.keys, self.webhooks = outlet, keys, webhooks or {}
         self._topics = {topics.source_of(name): name for name in topics.touchpoints}
         self._rejected_topic = topics.rejected
         self._trait_identifiers, self._event_bytes_max = trait_identifiers, event_bytes_max
+        self._allowance = Allowance(key_events_s)
         self._held_bytes = 0
         self._events: dict[tuple[str, str], Any] = {}
         self._requests: dict[tuple[str, int], Any] = {}
@@ -96,6 +99,8 @@ class Collector:
         key = request.key()
         if key and key not in self.keys:
             return _unauthorised()
+        if key and (wait_s := self._allowance.wait_s(key, time.monotonic())):
+            return _too_many(wait_s)
         with self._holding() as hold:
             body = await read_body(request, receive, BODY_BYTES_MAX, hold)
             plain = unpacked(body)
@@ -130,10 +135,13 @@ class Collector:
         source = self.keys.get(key)
         if source is None:
             return _unauthorised()
+        if wait_s := self._allowance.wait_s(key, time.monotonic()):
+            return _too_many(wait_s)
         arrival = Arrival(
             source, received_ms, self._trait_identifiers, self._event_bytes_max, request.context()
         )
         records, refused, accepted = await self._records(route.read(document, arrival, len(plain)), arrival)
+        self._allowance.spend(key, len(records), time.monotonic())
         await self.outlet.deliver(records)
         self._counter(route.api, source).inc(accepted)
         for entry in refused:
@@ -225,6 +233,12 @@ def _record(item: dict[str, Any], topic: str) -> Record | Refused:
     first = item["identifiers"][0] if item["identifiers"] else None
     key = f"{first['type']}:{first['value']}".encode("utf-8", "replace") if first else None
     return Record(topic, key, value)
+
+
+def _too_many(wait_s: int) -> Answer:
+    answer = answer_json({"success": False, "message": "too many events of this write key"}, 429)
+    answer.headers.append((b"retry-after", b"%d" % wait_s))
+    return answer
 
 
 def _unauthorised() -> Answer:

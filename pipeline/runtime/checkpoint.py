@@ -19,12 +19,13 @@ from zlib import crc32
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
-from ..core.errors import Retryable
+from ..core.errors import AccessDenied, Retryable
 from ..core.messages import Message, encode_message
 from ..core.outbox import MembershipChange, Output, ProfileAlias, Snapshot
 from ..settings import Settings
 from ..topics import INTERNAL_BYTES_MAX, REJECTED_BYTES_MAX, Topics
 from ..wire.records import encode_membership_change, encode_profile_alias
+from .connect import GRANTS
 from .crashpoints import reach
 from .snapshots import profile_value, review_value
 from .traces import Traces
@@ -258,6 +259,13 @@ def _insist(operation: Any, *arguments: Any) -> None:
 
 
 def _meaning(failure: KafkaException) -> Exception:
-    """What a refusal of the transactional producer asks for: MustAbort, or Fenced when in doubt."""
+    """What a refusal of the transactional producer asks for: MustAbort, or Fenced when in doubt; AccessDenied
+    when Kafka does not let us write at all.
+    """
     error = failure.args[0]
+    if error.code() in GRANTS:
+        return AccessDenied(
+            f"Kafka does not let this worker write ({error.str()}), "
+            "grant what `elo topics acls worker` prints"
+        )
     return MustAbort() if error.txn_requires_abort() and error.code() not in FENCED else Fenced()

@@ -22,6 +22,7 @@ from confluent_kafka import TopicPartition
 from ..core.errors import InvariantViolation
 from ..core.messages import Message
 from ..core.outbox import Output
+from ..core.outputs import PUBLISH_BATCH_MAX
 from . import metrics
 from .alone import Alone
 from .checkpoint import Checkpoint, Fenced, MustAbort, partition_of, within_limit
@@ -226,6 +227,7 @@ class Processor:
             metrics.BATCH_SECONDS.observe(time.monotonic() - begun_at)
             metrics.BATCH_RECORDS.observe(sum(work.size for work in works.values()))
             self._begin_commit(batch, works, effects, rejections, membership)
+            self.environment.pace.end()
             return
 
     async def _take_in(self, batch: Batch, works: Works, effects: Effects) -> None:
@@ -246,10 +248,13 @@ class Processor:
             task.acknowledge(work)
         self._deliver(works, effects)
         await self._settle()
-        for task, work in works.items():
-            task.conclude(work)
+        published = 0
+        for done, (task, work) in enumerate(works.items()):
+            share = (PUBLISH_BATCH_MAX - published) // (len(works) - done)
+            published += task.conclude(work, max(1, share))
 
     def _rollback(self, works: Works) -> None:
+        self.environment.pace.end()
         for task, work in works.items():
             task.rollback(work)
 

@@ -21,6 +21,7 @@ from ..core.errors import ConfigError, Retryable
 from ..core.reconcile import Book, Fate
 from ..core.touch import EVENT_HASH, OFFSET_BITS, origin_of, partition_origin
 from ..settings import Settings
+from .restore import QUEUE_BACKOFF_MS
 
 MARGIN_MS: Final = 10 * 60_000
 """Clocks of producers differ from the broker's: touches are read from so long before the touchpoints on."""
@@ -64,6 +65,7 @@ class Reader:
                 enable_partition_eof=True,
                 auto_offset_reset="earliest",
                 fetch_wait_max_ms=50,
+                fetch_queue_backoff_ms=QUEUE_BACKOFF_MS,
             )
         )
         self._consumer.list_topics(timeout=REQUEST_S)  # Without a connection it sleeps for seconds first.
@@ -101,7 +103,7 @@ class Audit:
 
     Args:
         partitions: topic → its partitions, of the inputs, `elo.touches` and `touchpoints.rejected`.
-        tells_duplicates: applied ones and duplicates are told apart, with about 150 bytes for each touch.
+        tells_duplicates: applied ones and duplicates are told apart, with about 120 bytes for each touch.
     """
 
     def __init__(

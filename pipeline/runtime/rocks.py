@@ -8,7 +8,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from rocksdict import BlockBasedIndexType, BlockBasedOptions, Cache, DBCompressionType, Options, Rdict
+from rocksdict import (
+    BlockBasedIndexType,
+    BlockBasedOptions,
+    Cache,
+    DBCompressionType,
+    Options,
+    Rdict,
+    WriteBatch,
+)
 
 MEMTABLE_BYTES: Final = 16 * 1024 * 1024
 
@@ -69,3 +77,14 @@ def options(cache: Cache) -> Options:
     made.set_compression_type(DBCompressionType.none())
     made.set_keep_log_file_num(2)
     return made
+
+
+def batch_of(records: Iterable[tuple[bytes, bytes | None]]) -> WriteBatch:
+    """Keys and values to be written together; None deletes."""
+    batch = WriteBatch(raw_mode=True)
+    for key, value in records:
+        if value is None:
+            batch.delete(key)
+        else:
+            batch.put(key, value)
+    return batch

@@ -36,6 +36,7 @@ SLICE_RECORDS: Final = 250  # records handled before the loop may turn to others
 REST_S: Final = 0.1  # a partition without records for so long is at rest: its profiles are published
 TIMER_GRACE_MS: Final = 50  # a touch logged just before a due instant is still on its way to us
 INBOX_RECORDS_MAX: Final = 4_000
+BEHIND_RECORDS: Final = 250  # more wait than come in the course of a batch
 OPENING_S: Final = 120.0
 
 
@@ -279,8 +280,8 @@ class Task:
 
     def wants_step(self) -> bool:
         """Whether a step of a change is to be done in the batch under way: not before a time is known."""
-        caught_up = self._caught_up()
-        return (caught_up or self.now_ms > 0) and self.changes.waiting(caught_up)
+        caught_up, behind = self._caught_up(), self.waiting() > BEHIND_RECORDS
+        return (caught_up or self.now_ms > 0) and self.changes.waiting(caught_up, behind)
 
     async def finish(self, work: Work, timers_max: int, step: bool) -> None:
         """Timers, up to so many, and a step of a change. What raises here is nobody's record: it ends the
@@ -290,23 +291,25 @@ class Task:
         self.now_ms = max(self.now_ms, self._stream_ms(work.caught_up))
         self._fire_timers(self.now_ms, work, timers_max)
         if step:
-            await self.changes.step(self.now_ms, lambda: self.flusher.all(self.offsets), work.caught_up)
+            behind = self.waiting() > BEHIND_RECORDS
+            await self.changes.step(self.now_ms, lambda: self.flusher.all(self.offsets), behind)
 
     def acknowledge(self, work: Work) -> None:
         """Answer what asks for an answer from the partition itself."""
         if work.outbox.taken:
             self.changes.acknowledge(work.outbox)
 
-    def conclude(self, work: Work) -> None:
-        """Profiles to publish, timers to set; then nothing more is decided, and the next batch may begin.
+    def conclude(self, work: Work, publish_max: int) -> int:
+        """Profiles to publish, up to so many, timers to set; then nothing more is decided, and the next batch
+        may begin. The batch before must have been applied.
 
-        The batch before must have been applied. Raises if a touch is neither a new one nor a repetition.
+        Returns: how many profiles had their turn. Raises if a touch is neither a new one nor a repetition.
         """
         if work.touches != len(self.store.seen) + work.duplicates:
             raise InvariantViolation("touches are unaccounted for", partition=self.partition,
                                      since=self.ahead, handled=work.touches, repeated=work.duplicates,
                                      new=len(self.store.seen))  # fmt: skip
-        self.outputs.publish_all(self.now_ms, at_rest=work.caught_up and not work.size)
+        published = self.outputs.publish_all(self.now_ms, work.caught_up and not work.size, publish_max)
         self._arm(work)
         if work.outbox.changes:
             work.members = self.measures.count_members(work.outbox)
@@ -319,6 +322,7 @@ class Task:
             or work.note != self.noted
         )
         self.ahead, self.noted = work.next_offsets, work.note
+        return published
 
     def _handle_slice(self, records: list[Any], work: Work) -> None:
         touches = self.environment.topics.touches

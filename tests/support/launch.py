@@ -4,8 +4,9 @@ It may be sabotaged. `ELO_TEST_POISON=stage` makes touches whose event id begins
 the program, at a stage: `intake` before anything else, `resolver` before the state is touched, `half-way`
 after half of the work was done, with messages already queued. `ELO_TEST_FILE_BYTES=n` forbids files above n
 bytes, as a full disk would. `ELO_TEST_LOSE=1`: the intake passes over touchpoints that hold `lost-`.
-`ELO_TEST_HOLD=file`: no timer fires while the file is there. `ELO_TEST_STUCK=where` makes it hang: the
-`loop`, or the whole `interpreter`, as soon as `/livez` is asked for; the `disk` at the first write.
+`ELO_TEST_HOLD=directory`: no timer fires while it has a file `timers`, and no record is handled while it has
+a file `records`. `ELO_TEST_STUCK=where` makes it hang: the `loop`, or the whole `interpreter`, as soon as
+`/livez` is asked for; the `disk` at the first write.
 """
 
 from __future__ import annotations
@@ -74,16 +75,21 @@ def lose() -> None:
     Intake._handle_touchpoints = losing  # type: ignore[method-assign]
 
 
-def hold(file: Path) -> None:
-    """Let timers come due and stay so."""
+def hold(directory: Path) -> None:
+    """Let timers come due and stay so, and records wait."""
+    from pipeline.runtime.inbox import Inbox
     from pipeline.runtime.timers import Timers
 
-    due = Timers.due
+    def held(owner: Any, name: str, file: Path) -> None:
+        method = getattr(owner, name)
 
-    def held(timers: Timers, now_ms: int, most: int) -> list[tuple[int, str]]:
-        return [] if file.exists() else due(timers, now_ms, most)
+        def holding(*arguments: Any, **more: Any) -> Any:
+            return [] if file.exists() else method(*arguments, **more)
 
-    Timers.due = held  # type: ignore[method-assign]
+        setattr(owner, name, holding)
+
+    held(Timers, "due", directory / "timers")
+    held(Inbox, "take", directory / "records")
 
 
 def get_stuck(where: str) -> None:
@@ -108,8 +114,8 @@ def main() -> None:
         poison(stage)
     if os.environ.get("ELO_TEST_LOSE"):
         lose()
-    if file := os.environ.get("ELO_TEST_HOLD"):
-        hold(Path(file))
+    if directory := os.environ.get("ELO_TEST_HOLD"):
+        hold(Path(directory))
     if where := os.environ.get("ELO_TEST_STUCK"):
         get_stuck(where)
     if limit := os.environ.get("ELO_TEST_FILE_BYTES"):

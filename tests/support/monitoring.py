@@ -26,6 +26,7 @@ from tests.support.promql import as_sent
 RULES: Final = ROOT / "deploy/prometheus/elo.rules.yml"
 ALERTMANAGER: Final = ROOT / "deploy/prometheus/alertmanager.yml"
 END_S: Final = 30.0
+STARTING: Final = 503
 
 
 class Server:
@@ -94,6 +95,8 @@ class Prometheus(Server):
                 return json.load(answer)["data"]
         except urllib.error.HTTPError as refused:
             with refused:
+                if refused.code == STARTING:
+                    return None
                 raise AssertionError(f"{parameters}: {refused.read().decode()}") from None
         except OSError:
             assert self.process.poll() is None, self.log.read_text()

@@ -61,16 +61,27 @@ class Scene:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.hold = directory / "hold-timers"
+        self._closing = contextlib.ExitStack()
+        self.hold = directory / "hold"
+        self.hold.mkdir()
         self.fired: set[tuple[str, str]] = set()
+        self.feeding = threading.Event()
+        self._closed = threading.Event()
+
+    def open(self) -> None:
+        """Start everything, and wait until it is scraped."""
+        directory = self.directory
         self.broker = EmbeddedBroker(directory / "broker", owner_pid=os.getpid(), report=OnStream())
+        self._closing.callback(self.broker.stop)
         self.broker.start()
         self.fleet = Fleet(self.broker.bootstrap, "drill.", directory, session_timeout_ms=SESSION_MS,
                            flush_interval_ms=500, spool_mb=1)  # fmt: skip
+        self._closing.callback(self.fleet.close)
         self.fleet.create_topics(PARTITIONS).apply(*SEGMENTS)
         self.a, self.b = self.fleet.start("a", "b", **self.sabotage)
         self.collector = make_collector(self.fleet)
         self.receiver = Receiver().start()
+        self._closing.callback(self.receiver.stop)
         options = ("--bootstrap", self.fleet.bootstrap, "--topic-prefix", self.fleet.prefix)
         deployment: Any = SimpleNamespace(bootstrap=self.fleet.bootstrap, options=options)
         self.deliverer = Deliverer(
@@ -78,15 +89,14 @@ class Scene:
             {"name": "late", "url": self.receiver.url("late"), **PATIENT},
             *({"name": name, "url": self.receiver.url(name), **QUICK} for name in ("gone", "strict")),
         )  # fmt: skip
+        self._closing.callback(self.deliverer.kill)
         self.deliverer.start()
         self.follower = Follower("follower", directory, {**os.environ, **self.fleet.environment})
         self.fleet.workers["follower"] = self.follower
         self.follower.start()
         wait_for(lambda: self.follower.get("metrics")[0] == 200, "the reconciliation answers")
         self._watch()
-        self.feeding = threading.Event()
         self.feeding.set()
-        self._closed = threading.Event()
         threading.Thread(target=self._feed, daemon=True).start()
 
     @property
@@ -103,7 +113,9 @@ class Scene:
         rules = self.directory / "elo.rules.yml"
         rules.write_text(load("deploy/prometheus/rules.py").render(FASTER), "utf-8")
         self.pager = Pager()
+        self._closing.callback(self.pager.stop)
         self.alertmanager = Alertmanager(self.directory, self.pager)
+        self._closing.callback(self.alertmanager.stop)
         jobs = {
             "worker": [self.a.port, self.b.port],
             "collect": [self.collector.port],
@@ -112,6 +124,7 @@ class Scene:
         }
         self.prometheus = Prometheus(self.directory, jobs, rules=rules, interval=SCRAPE,
                                      alertmanager=self.alertmanager.port)  # fmt: skip
+        self._closing.callback(self.prometheus.stop)
         wait_for(lambda: self.prometheus.has_data("sum(up) == 5"), "everything is scraped", FIRE_S)
 
     # -- people ---------------------------------------------------------------------------------------------
@@ -174,15 +187,9 @@ class Scene:
         wait_for(lambda: self.prometheus.has_data(query), query, 10)
 
     def close(self) -> None:
-        """End everything."""
+        """End what was started, the last first."""
         self._closed.set()
-        for server in (self.prometheus, self.alertmanager):
-            server.stop()
-        self.pager.stop()
-        self.deliverer.kill()
-        self.receiver.stop()
-        self.fleet.close()
-        self.broker.stop()
+        self._closing.close()
 
 
 @contextlib.contextmanager
@@ -190,6 +197,7 @@ def open_scene(directory: Path) -> Iterator[Scene]:
     """A scene that is closed whatever happens."""
     scene = Scene(directory)
     try:
+        scene.open()
         yield scene
     finally:
         scene.close()
