@@ -141,14 +141,13 @@ class Task:
         return opened
 
     def _use(self, opened: Partition, changelog_next: Callable[[], int]) -> None:
-        settings, topics = self.environment.settings, self.environment.topics
+        env = self.environment
         self.store, self.outputs, self.resolver = opened.store, opened.outputs, opened.resolver
         self.changes = opened.changes
-        self.environment.understood(self.changes.adoption.for_intake())
+        env.understood(self.changes.adoption.for_intake())
         self.offsets = self.ahead = opened.offsets
-        self.flusher = Flusher(opened, self.partition, topics.touches, settings.flush_interval_ms,
-                               self._in_thread, self.measures, changelog_next,
-                               self.environment.watchdog)  # fmt: skip
+        self.flusher = Flusher(opened, self.partition, env.topics.touches, env.settings.flush_interval_ms,
+                               self._in_thread, self.measures, changelog_next, env.watchdog)  # fmt: skip
 
     def _start_reading(self) -> None:
         env = self.environment
