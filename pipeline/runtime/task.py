@@ -20,7 +20,6 @@ from ..core.outbox import Outbox, Output
 from ..core.touch import EVENT_HASH, decode_touch
 from ..transport import HOPELESS
 from . import metrics
-from .checkpoint import partition_of
 from .crashpoints import reach
 from .environment import Environment, wall_ms
 from .flusher import Flusher
@@ -128,7 +127,7 @@ class Task:
         env, started = self.environment, time.monotonic()
         while True:
             try:
-                opened = self._opened = open_partition(env, self.partition, self._is_local)
+                opened = self._opened = open_partition(env, self.partition)
                 break
             except KafkaException as failure:
                 if time.monotonic() - started > OPENING_S or failure.args[0].code() in HOPELESS:
@@ -141,14 +140,13 @@ class Task:
         return opened
 
     def _use(self, opened: Partition, changelog_next: Callable[[], int]) -> None:
-        settings, topics = self.environment.settings, self.environment.topics
+        env = self.environment
         self.store, self.outputs, self.resolver = opened.store, opened.outputs, opened.resolver
         self.changes = opened.changes
-        self.environment.understood(self.changes.adoption.for_intake())
+        env.understood(self.changes.adoption.for_intake())
         self.offsets = self.ahead = opened.offsets
-        self.flusher = Flusher(opened, self.partition, topics.touches, settings.flush_interval_ms,
-                               self._in_thread, self.measures, changelog_next,
-                               self.environment.watchdog)  # fmt: skip
+        self.flusher = Flusher(opened, self.partition, env.topics.touches, env.settings.flush_interval_ms,
+                               self._in_thread, self.measures, changelog_next, env.watchdog)  # fmt: skip
 
     def _start_reading(self) -> None:
         env = self.environment
@@ -165,9 +163,6 @@ class Task:
         if self._opened is not None:
             self._opened.close()
         self.measures.forget()
-
-    def _is_local(self, key: str) -> bool:
-        return partition_of(key, self.environment.partitions) == self.partition
 
     # -- taking work -----------------------------------------------------------------------------------
 
