@@ -28,6 +28,7 @@ from ..wire.records import encode_membership_change, encode_profile_alias
 from .connect import GRANTS
 from .crashpoints import reach
 from .snapshots import profile_value, review_value
+from .traces import Traces
 from .watchdog import stacks
 
 log = structlog.get_logger()
@@ -117,8 +118,11 @@ class Checkpoint:
     lost the partition writes it, records of the new owner lie below.
     """
 
-    def __init__(self, settings: Settings, topics: Topics, partitions: int, transactional_id: str) -> None:
+    def __init__(
+        self, settings: Settings, topics: Topics, partitions: int, transactional_id: str, traces: Traces
+    ) -> None:
         self.settings = settings
+        self.traces = traces
         self.topics = topics
         self.partitions = partitions
         self.transactional_id = transactional_id
@@ -168,7 +172,8 @@ class Checkpoint:
             if isinstance(one, MembershipChange):
                 value = encode_membership_change(one)
                 if not one.silent:
-                    produce(topics.membership, value, one.profile_id.encode())
+                    headers = self.traces.headers(one.event_ids)
+                    produce(topics.membership, value, one.profile_id.encode(), headers=headers)
                 current = value if one.change == "entered" else None
                 produce(topics.current, current, f"{one.profile_id}|{one.segment_id}".encode())
             elif isinstance(one, Snapshot):

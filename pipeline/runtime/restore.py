@@ -9,7 +9,7 @@ offset.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -120,13 +120,19 @@ def log_ends(settings: Settings, topic: str, partitions: Iterable[int]) -> dict[
         consumer.close()
 
 
-def topic_id(settings: Settings, topic: str) -> str:
-    """The id of this incarnation of a topic. Raises KafkaException."""
+def describe_topics(settings: Settings, topics: Sequence[str]) -> list[tuple[str, int]]:
+    """Id of the present incarnation, and partition count, of each topic. Raises KafkaException."""
     from confluent_kafka import TopicCollection
 
     admin = AdminClient(settings.quiet_kafka_config())
-    described = admin.describe_topics(TopicCollection([topic]), request_timeout=30)[topic].result()
-    return str(described.topic_id)
+    futures = admin.describe_topics(TopicCollection(list(topics)), request_timeout=30)
+    described = [futures[topic].result() for topic in topics]
+    return [(str(one.topic_id), len(one.partitions)) for one in described]
+
+
+def topic_id(settings: Settings, topic: str) -> str:
+    """The id of this incarnation of a topic. Raises KafkaException."""
+    return describe_topics(settings, (topic,))[0][0]
 
 
 def restore(
