@@ -26,6 +26,7 @@ from .environment import Environment, wall_ms
 from .owner import committed_offsets, last_owner
 from .restore import restore, topic_id
 from .rocks import wipe
+from .sample import NOTED, Sample
 from .store import Position, Store
 
 log = structlog.get_logger()
@@ -46,6 +47,7 @@ class Partition:
     outputs: Outputs
     resolver: Resolver
     changes: Changes
+    sample: Sample
 
     def close(self) -> None:
         """Drop what was not committed and close the files."""
@@ -58,7 +60,7 @@ def open_partition(env: Environment, partition: int, is_local: Callable[[str], b
     settings, topics = env.settings, env.topics
     inputs = (topics.touches, topics.mail)
     owner = last_owner(settings, topics.touches, partition, env.transactional_id)
-    offsets = committed_offsets(settings, inputs, partition, owner)
+    offsets, note = committed_offsets(settings, inputs, partition, owner)
     reach("task.fenced")
     store, position = _open_store(env, partition)
     try:
@@ -75,10 +77,11 @@ def open_partition(env: Environment, partition: int, is_local: Callable[[str], b
         adoption = Adoption(env.policies, env.policy, partition, env.partitions, store, resolver, env.pace)
         changes = Changes(adoption, definitions)
         store.extend_timers(now_ms)
+        sample = Sample(store, topic_id(settings, topics.sample), note.get(NOTED))
     except BaseException:
         store.close()
         raise
-    return Partition(store, position, offsets, outputs, resolver, changes)
+    return Partition(store, position, offsets, outputs, resolver, changes, sample)
 
 
 def open_or_rebuild(path: Path, cache: Cache, nodes_bytes: int) -> Store:

@@ -59,7 +59,7 @@ def check_topics(settings: Settings, topics: Topics) -> int:
             raise ConfigError(f"topic {spec.name} does not exist, run `elo topics create`")
     counts = {spec.name: len(found[spec.name].partitions) for spec in topics.specs() if spec.partitioned}
     partitions = counts[topics.touches]
-    for name in (topics.mail, topics.state, *topics.touchpoints):
+    for name in (topics.mail, topics.state, topics.sample, *topics.touchpoints):
         if counts[name] != partitions:
             raise ConfigError(
                 f"topic {name} has {counts[name]} partitions and {topics.touches} has {partitions}, "

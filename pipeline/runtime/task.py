@@ -27,6 +27,7 @@ from .flusher import Flusher
 from .inbox import Inbox, Stretch
 from .measures import Measures
 from .opening import Partition, open_partition
+from .sample import NOTED
 from .store import MEMBERS_KEY, history_key
 from .work import Work, next_offsets
 
@@ -142,7 +143,7 @@ class Task:
     def _use(self, opened: Partition, changelog_next: Callable[[], int]) -> None:
         settings, topics = self.environment.settings, self.environment.topics
         self.store, self.outputs, self.resolver = opened.store, opened.outputs, opened.resolver
-        self.changes = opened.changes
+        self.changes, self.sample = opened.changes, opened.sample
         self.environment.understood(self.changes.adoption.for_intake())
         self.offsets = self.ahead = opened.offsets
         self.flusher = Flusher(opened, self.partition, topics.touches, settings.flush_interval_ms,
@@ -308,6 +309,7 @@ class Task:
             work.members = self.measures.count_members(work.outbox)
             self.store.put(MEMBERS_KEY, orjson.dumps(work.members))
         work.note, work.records = self._make_note(work), self.store.stage()
+        work.copies = self.sample.copies(work.records)
         work.changed = bool(
             work.records
             or work.outbox.snapshots
@@ -365,6 +367,7 @@ class Task:
         self.note, self.offsets = work.note, work.next_offsets
         store = self.store
         store.applied()
+        self.sample.copied()
         for due_ms, root in work.fired:
             store.clear_timer(due_ms, root)
         for due_ms, root in work.armed:
@@ -386,6 +389,7 @@ class Task:
                 "due": due_ms,
                 "open": open_count,
                 **self.changes.note(),
+                NOTED: self.sample.topic_id,
                 "by": self.environment.transactional_id,
             }
         ).decode()

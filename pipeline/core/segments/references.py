@@ -160,7 +160,8 @@ def check_references(definitions: Mapping[str, Definition], new: Iterable[Defini
                     name for name, two in sorted(after.items()) if name != definition.id and not two.is_trait
                 ]
                 hint = similar_to(one.segment_id, known) if known else "apply it first"
-                raise DefinitionError(one.place, f"there is no segment {one.segment_id!r}", hint)
+                problem = f"there is no segment {one.segment_id!r}"
+                raise DefinitionError(one.place, problem, hint, definition.id)
     sizes = _Sizes(after)
     for definition in fresh.values():
         if definition.id not in sizes.sizes:
@@ -168,7 +169,8 @@ def check_references(definitions: Mapping[str, Definition], new: Iterable[Defini
     for name in sizes.order:
         fault = sizes.fault(name)
         if fault is not None and (name in fresh or users_of(fresh, after) & {name}):
-            raise DefinitionError(_place_in(after[name]), f"{_called(name)} {fault}", "use fewer of them")
+            place, problem = _place_in(after[name]), f"{_called(name)} {fault}"
+            raise DefinitionError(place, problem, "use fewer of them", name)
 
 
 def _refuse_cycle(definition: Definition, definitions: Mapping[str, Definition], sizes: _Sizes) -> NoReturn:
@@ -181,7 +183,7 @@ def _refuse_cycle(definition: Definition, definitions: Mapping[str, Definition],
     itself = "be computed from" if loop[0].startswith(TRAIT) else "be inside"
     problem = f"{_called(loop[0])} would {itself} itself ({' → '.join(loop)})"
     place = next(place for used, place in uses_of(definition) if used == path[1])
-    raise DefinitionError(place, problem, "write the conditions out in one of them")
+    raise DefinitionError(place, problem, "write the conditions out in one of them", definition.id)
 
 
 def _called(name: str) -> str:
