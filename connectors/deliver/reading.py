@@ -71,6 +71,7 @@ class Reading:
                 heartbeat_interval_ms=max(settings.session_timeout_ms // 4, 250),
                 fetch_wait_max_ms=50,
                 queued_max_messages_kbytes=16_384,
+                fetch_queue_backoff_ms=5,  # after its queue was full the client would rest for a second
             )
         )
 

@@ -24,6 +24,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient
 
 from ..core.errors import Retryable
+from ..runtime.restore import QUEUE_BACKOFF_MS
 from ..settings import Settings
 from .options import CommandFailed
 
@@ -86,6 +87,7 @@ def reader(settings: Settings, positions: list[TopicPartition], **own: str | int
             enable_partition_eof=True,
             auto_offset_reset="earliest",
             fetch_wait_max_ms=50,
+            fetch_queue_backoff_ms=QUEUE_BACKOFF_MS,
             **own,
         )
     )

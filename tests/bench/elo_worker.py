@@ -92,6 +92,14 @@ class EloWorker:
         answer = self.run("segments", "preview", self._file(definitions), "--json", *options)
         return time.monotonic() - started, json.loads(answer)
 
+    def rehearse(self, policy: Mapping[str, Any]) -> float:
+        """Rehearse an identity policy; return how long the command took, s."""
+        path = self._log.with_name(f"{self.topics.prefix}identity.yaml")
+        path.write_text(json.dumps(policy))  # JSON is YAML
+        started = time.monotonic()
+        self.run("identity", "rehearse", str(path))
+        return round(time.monotonic() - started, 1)
+
     def _file(self, definitions: Iterable[Mapping[str, Any]]) -> str:
         path = self._log.with_name(f"{self.topics.prefix}segments.yaml")
         path.parent.mkdir(parents=True, exist_ok=True)

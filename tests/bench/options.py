@@ -20,6 +20,7 @@ class Options:
     """One run. `rate`: touchpoints per second; `seconds` are measured after `warm_up_s` of the same load.
 
     `definitions`: of `profile` only; those above the job's three concern none of the touchpoints.
+    `people`: of `policy` only; so many others are known before.
     """
 
     n: int = 200_000
@@ -32,6 +33,7 @@ class Options:
     seed: int = 7
     repeats: int = 1
     definitions: int = 3
+    people: int = 0
     results: Path = BUILD / "bench.jsonl"
 
     def without(self, system: str) -> Options:
@@ -45,10 +47,10 @@ def read_options(environment: Mapping[str, str]) -> Options:
     Raises: SystemExit with one sentence for a value that cannot be used.
     """
 
-    def number(name: str, default: int) -> int:
+    def number(name: str, default: int, least: int = 1) -> int:
         text = environment.get(name, "") or str(default)
-        if not text.isdecimal() or int(text) < 1:
-            raise SystemExit(f"{name}: write a whole number of at least 1, not {text!r}")
+        if not text.isdecimal() or int(text) < least:
+            raise SystemExit(f"{name}: write a whole number of at least {least}, not {text!r}")
         return int(text)
 
     def choice(name: str, known: tuple[str, ...], default: tuple[str, ...]) -> tuple[str, ...]:
@@ -70,4 +72,5 @@ def read_options(environment: Mapping[str, str]) -> Options:
         seed=number("BENCH_SEED", default.seed),
         repeats=number("BENCH_REPEATS", default.repeats),
         definitions=number("BENCH_DEFINITIONS", default.definitions),
+        people=number("BENCH_PEOPLE", default.people, least=0),
     )

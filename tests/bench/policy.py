@@ -2,13 +2,14 @@
 
 One worker has read the whole load. Then spurts of touchpoints of the same people come as fast as they can be
 sent; into every second one a policy is published, which a third of all people become others by, or are again
-who they were. After an even number of changes all is as the oracle has it.
+who they were. After an even number of changes all is as the oracle has it. `BENCH_PEOPLE` others are known
+before, who send nothing more; of them a third change as well, and the next policy is rehearsed first.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from statistics import median
 from typing import Any, Final
@@ -22,8 +23,8 @@ from pipeline.settings import SHIPPED_POLICY
 from .cluster import Cluster
 from .elo import DEFINITIONS, DIFFERENCES_MAX
 from .elo_worker import EloWorker
-from .generator import Event
-from .load import PacedLoad
+from .generator import Event, Record
+from .load import PacedLoad, load
 from .machine import Meter, rss_mb_max, usage
 from .options import Options
 from .oracle import Oracle
@@ -36,6 +37,7 @@ PUBLISHED_AT: Final = 10  # after a tenth of the spurt
 AT_ONCE: Final = 1_000_000_000  # touchpoints/s: as fast as they can be sent
 LIMITS: Final = (2, 20)  # devices of a person: of each three people one has more than two
 POLL_S: Final = 0.05
+OTHERS_AGE_MS: Final = 3_600_000
 
 
 def touchpoints_for(options: Options) -> int:
@@ -51,6 +53,8 @@ class PolicyRun:
         self._broker_pid = broker_pid
         self._sent = 0
         self._version = 1
+        self._published_at = 0.0
+        self._change_s: list[float] = []
 
     def measure(self, events: Sequence[Event], oracle: Oracle) -> Row:
         """Load, then spurts with and without a change. The costs are medians of pairs of neighbours."""
@@ -59,13 +63,16 @@ class PolicyRun:
         worker.run("segments", "apply", str(DEFINITIONS))
         worker.start()
         worker.wait_ready()
+        if self._options.people:
+            self._load_others(oracle)
         self._send(events[:n])
         worker.wait_idle()
+        rehearse_s = worker.rehearse(self._next_policy())
         spurts = []
         for number in range(SPURTS):
             part = events[n + number * size : n + (number + 1) * size]
             spurts.append(self._spurt(part, publishes=number % 2 == 1))
-            worker.wait_idle()
+            self._wait_adopted()
         differences = worker.differences(oracle)
         with_change, without = spurts[1::2], spurts[::2]
         beside = [
@@ -79,6 +86,8 @@ class PolicyRun:
             "policy",
             "elo",
             n=size,
+            people=self._options.people,
+            rehearse_s=rehearse_s,
             workers=1,
             partitions=self._options.partitions,
             events_s=round(median(one["events_s"] for one in with_change)),
@@ -87,6 +96,7 @@ class PolicyRun:
             cpu_us_without=round(median(one["cpu_us_event"] for one in without), 1),
             throughput_kept=round(cost["events_s"], 2),
             cpu_factor=round(cost["cpu_us_event"], 2),
+            change_s=round(median(self._change_s), 1),
             judged=round(median(one["judged"] for one in with_change)),
             rss_mb=rss_mb_max(worker.child.pid),
             other_cores=round(median(one["other_cores"] for one in spurts), 2),
@@ -119,13 +129,55 @@ class PolicyRun:
         self._sent += len(events)
         self._worker.wait_intake(self._sent)
 
+    def _load_others(self, oracle: Oracle) -> None:
+        """Everybody who is known and sends nothing more: one touchpoint each, a third with three devices."""
+        others = _others(self._options.people, int(time.time() * 1000))
+        load(self._cluster, self._worker.topics, others, (oracle.add,))
+        self._sent += self._options.people
+        self._worker.wait_intake(self._sent)
+
+    def _wait_adopted(self) -> None:
+        """Until everything is consumed and no partition works on a policy any more."""
+        self._worker.wait_idle()
+        while self._worker.metrics().get("elo_policy_pending", 1.0):
+            time.sleep(POLL_S)
+        self._worker.wait_idle()
+        if self._published_at:
+            self._change_s.append(time.time() - self._published_at)
+            self._published_at = 0.0
+
+    def _next_policy(self) -> dict[str, Any]:
+        """The policy that is published next."""
+        document: dict[str, Any] = yaml.safe_load(SHIPPED_POLICY.read_text("utf-8"))
+        document["identifiers"]["device_id"]["limit"] = LIMITS[(self._version - 1) % 2]
+        document["version"] = self._version + 1
+        return document
+
     def _publish(self) -> None:
         """Put the next policy on its topic, as `elo identity publish` does."""
-        document = yaml.safe_load(SHIPPED_POLICY.read_text("utf-8"))
-        document["identifiers"]["device_id"]["limit"] = LIMITS[(self._version - 1) % 2]
+        document = self._next_policy()
         self._version += 1
-        document["version"] = self._version
         policy = Published(parse_policy(document), yaml.safe_dump(document, sort_keys=False), "bench", "", 0)
         producer = self._cluster.producer()
         producer.produce(self._worker.topics.policy, policy.encode(), POLICY_KEY)
         producer.flush()
+        self._published_at = time.time()
+
+
+def _others(count: int, now_ms: int) -> Iterator[Event]:
+    for number in range(count):
+        devices = [f"od{number}-{one}" for one in range(3 if number % 3 == 0 else 1)]
+        identifiers = [("user_id", f"o{number}"), ("email", f"o{number}@others.example")]
+        identifiers += [("device_id", device) for device in devices]
+        record: Record = {
+            "event_id": f"o-{number}",
+            "source": "app",
+            "type": "page_viewed",
+            "occurred_at": now_ms - OTHERS_AGE_MS - number % 1_000,
+            "identifiers": [{"type": kind, "value": value} for kind, value in identifiers],
+            "traits": "{}",
+            "properties": "{}",
+            "consent": {},
+            "context": {},
+        }
+        yield Event("app", devices[0].encode(), record)

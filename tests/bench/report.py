@@ -23,6 +23,8 @@ COLUMNS: Final = (
     ("cpu_factor", "CPU factor"),
     ("others_kept", "others kept"),
     ("once_s", "once s"),
+    ("rehearse_s", "rehearsed s"),
+    ("change_s", "changed s"),
     ("p50_ms", "p50 ms"),
     ("p99_ms", "p99 ms"),
     ("live_p99_ms", "live p99 ms"),
