@@ -23,7 +23,7 @@ from .counted import Group, Values
 from .definition import TRAIT, Definition, FirstTime
 from .leaf import LeafState, combine_states
 from .notes import leaves_to_fill, notes_of
-from .references import users_of, uses_of
+from .references import Users
 
 OVERLAPS_MAX: Final = 10  # other segments shown, those that share most profiles
 CLOCKS_MS: Final = 60_000  # by which the clocks of brokers and workers may differ
@@ -119,7 +119,7 @@ class Preview:
         self.fill = leaves_to_fill(self._catalogue.leaves, self._before.leaves)
         """Leaf key → whether the state keeps it, but too few instants of it."""
         self._filled: dict[str, Facet] = {}
-        self._used = {used for one in self._all.values() for used, _ in uses_of(one)}
+        self._users = Users(self._all)
         shown = {name: (one, self._notes(name, history_ms)) for name, one in sorted(wanted.items())}
         shown |= {name: (before[name], []) for name in sorted(removed)}
         self.segments: dict[str, SegmentPreview | TraitPreview] = {
@@ -131,8 +131,8 @@ class Preview:
 
     def _notes(self, name: str, history_ms: int) -> list[str]:
         notes = list(notes_of(self._catalogue.segments[name], self.fill, history_ms))
-        if name in self._used:
-            notes.append(f"also changes who is inside {', '.join(sorted(users_of([name], self._all)))}")
+        if users := sorted(self._users.of([name])):
+            notes.append(f"also changes who is inside {', '.join(users)}")
         return notes
 
     def since_ms(self, now_ms: int) -> int:

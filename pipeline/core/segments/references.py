@@ -51,13 +51,28 @@ def uses_of(definition: Definition) -> list[tuple[str, Place]]:
 
 def users_of(names: Collection[str], definitions: Mapping[str, Definition]) -> set[str]:
     """Ids of the definitions that refer to one of `names`, directly or through others."""
-    uses = {name: {used for used, _ in uses_of(one)} for name, one in definitions.items()}
-    found: set[str] = set()
-    wanted = set(names)
-    while wanted:
-        wanted = {name for name, used in uses.items() if name not in found and used & wanted}
-        found |= wanted
-    return found
+    return Users(definitions).of(names)
+
+
+class Users:
+    """Which of many definitions refer to which, for several questions."""
+
+    def __init__(self, definitions: Mapping[str, Definition]) -> None:
+        self._direct: dict[str, list[str]] = {}
+        for name, one in definitions.items():
+            for used, _ in uses_of(one):
+                self._direct.setdefault(used, []).append(name)
+
+    def of(self, names: Collection[str]) -> set[str]:
+        """As `users_of`."""
+        found: set[str] = set()
+        waiting = list(names)
+        while waiting:
+            for user in self._direct.get(waiting.pop(), ()):
+                if user not in found:
+                    found.add(user)
+                    waiting.append(user)
+        return found
 
 
 class References:
