@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import EnvSettingsSource, NoDecode, SettingsConfigDict
 
-from .core.duration import format_duration, parse_duration_ms
+from .core.duration import format_duration
 from .core.errors import ConfigError
 from .settings_collect import CollectSettings, Names
+from .settings_life import LifeSettings, Milliseconds
 from .topics import SOURCES, Topics
 
 if TYPE_CHECKING:
@@ -42,15 +43,6 @@ def default_data_dir() -> Path:
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Application Support" / "elo"
     return Path.home() / ".local" / "share" / "elo"
-
-
-def _to_ms(value: object) -> object:
-    """A whole number is milliseconds already; a text is a duration such as `500ms`. Zero means "at once"."""
-    if not isinstance(value, str):
-        return value
-    if value.strip().isdecimal():
-        return int(value)
-    return parse_duration_ms(value)
 
 
 def _to_pairs(value: object) -> object:
@@ -77,11 +69,10 @@ def _librdkafka_text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-Milliseconds = Annotated[int, BeforeValidator(_to_ms)]
 KafkaSettings = Annotated[dict[str, str], NoDecode, BeforeValidator(_to_pairs)]
 
 
-class Settings(CollectSettings):
+class Settings(LifeSettings):
     """All settings, checked. Build it with `load_settings`, which also reads environment and file."""
 
     model_config = SettingsConfigDict(
@@ -114,16 +105,17 @@ class Settings(CollectSettings):
     web_host: str = Field(
         "127.0.0.1",
         min_length=1,
-        description="Address on which a worker answers `/metrics`, `/livez` and `/readyz`.",
+        description="Address on which a worker answers `/metrics` and probes.",
     )
     web_port: int = Field(
-        6066, ge=0, le=65535, description="Port for `/metrics`, `/livez` and `/readyz`; 0 turns them off."
+        6066, ge=0, le=65535, description="Port for `/metrics` and probes; 0 turns them off."
     )
     partitions: int = Field(
         4,
         ge=1,
         le=10_000,
-        description="Partitions of each topic that `elo topics create` makes. Not to be changed later.",
+        description="Partitions of each topic that `elo topics create` makes; `elo topics grow` multiplies "
+        "them.",
     )
     replication_factor: int = Field(
         1, ge=1, le=100, description="Copies of each topic that `elo topics create` makes; 3 in production."

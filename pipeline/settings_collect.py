@@ -70,6 +70,12 @@ class CollectSettings(BaseSettings):
         le=256 * 1024,
         description="A larger event is refused by the collector by itself; Segment's limit unless changed.",
     )
+    key_events_s: float = Field(
+        0,
+        ge=0,
+        description="Events a second that one write key may send, with a burst of ten seconds' worth; above "
+        "that the collector answers 429. 0 is no limit.",
+    )
     spool_mb: int = Field(
         1024,
         ge=1,

@@ -51,6 +51,8 @@ class Topics:
         self.segment_history = prefix + "segments.history"
         self.policy = prefix + "identity.policy"
         self.decisions = prefix + "identity.decisions"
+        self.inputs = (*self.touchpoints, self.decisions)
+        """What the intake reads. The places in it are part of the origin of touches: new ones at the end."""
         self.privacy_requests = prefix + "privacy.requests"
         self.membership = prefix + "segments.membership"
         self.current = prefix + "segments.current"
@@ -64,6 +66,13 @@ class Topics:
         self.mail = prefix + "elo.mail"
         self.state = prefix + "elo.state"
         self.sample = prefix + "elo.sample"
+
+    @property
+    def together(self) -> tuple[str, ...]:
+        """The topics whose partition p is read by one worker: all have the same count. That of an output may
+        be another once the deployment has grown.
+        """
+        return (self.touches, self.mail, self.state, self.sample, *self.touchpoints)
 
     def specs(self) -> tuple[TopicSpec, ...]:
         """Every topic, in the order in which `elo topics create` makes them.

@@ -14,13 +14,14 @@ from typing import Any, Final
 
 import orjson
 import structlog
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from pipeline.core.errors import Reason
+from pipeline.runtime.metrics import exemplar, exposition
 from pipeline.topics import Topics
 from pipeline.wire.avro import encode_touchpoint
 
 from . import metrics
+from .allowance import Allowance
 from .body import BODY_BYTES_MAX, BadBody, parsed, unpacked
 from .documents import rudder_settings, segment_settings
 from .event import Arrival, Item, Refused
@@ -52,11 +53,13 @@ class Collector:
         trait_identifiers: tuple[str, ...],
         event_bytes_max: int,
         webhooks: Mapping[str, Webhook] | None = None,
+        key_events_s: float = 0,
     ) -> None:
         self.outlet, self.keys, self.webhooks = outlet, keys, webhooks or {}
         self._topics = {topics.source_of(name): name for name in topics.touchpoints}
         self._rejected_topic = topics.rejected
         self._trait_identifiers, self._event_bytes_max = trait_identifiers, event_bytes_max
+        self._allowance = Allowance(key_events_s)
         self._held_bytes = 0
         self._events: dict[tuple[str, str], Any] = {}
         self._requests: dict[tuple[str, int], Any] = {}
@@ -78,7 +81,7 @@ class Collector:
         await request.reply(send, answer)
         webhook = request.path.rpartition("/")[2] if request.path in self.webhooks else ""
         self._count(route.api or webhook, answer.status)
-        metrics.SECONDS.observe(time.perf_counter() - begun_s)
+        metrics.SECONDS.observe(time.perf_counter() - begun_s, exemplar(request.header(b"traceparent")))
 
     async def _answer(self, route: Route, request: Request, receive: Callable[[], Any]) -> Answer:
         if request.method == "OPTIONS":
@@ -88,7 +91,7 @@ class Collector:
         if request.path in self.webhooks and request.method == "POST":
             return await self._notice(self.webhooks[request.path], request, receive)
         if not route.api:
-            return self._page(request.path)
+            return self._page(request)
         if route.read is None:
             return Answer(200, route.reply)
         received_ms = time.time_ns() // 1_000_000
@@ -96,6 +99,8 @@ class Collector:
         key = request.key()
         if key and key not in self.keys:
             return _unauthorised()
+        if key and (wait_s := self._allowance.wait_s(key, time.monotonic())):
+            return _too_many(wait_s)
         with self._holding() as hold:
             body = await read_body(request, receive, BODY_BYTES_MAX, hold)
             plain = unpacked(body)
@@ -130,10 +135,13 @@ class Collector:
         source = self.keys.get(key)
         if source is None:
             return _unauthorised()
+        if wait_s := self._allowance.wait_s(key, time.monotonic()):
+            return _too_many(wait_s)
         arrival = Arrival(
             source, received_ms, self._trait_identifiers, self._event_bytes_max, request.context()
         )
         records, refused, accepted = await self._records(route.read(document, arrival, len(plain)), arrival)
+        self._allowance.spend(key, len(records), time.monotonic())
         await self.outlet.deliver(records)
         self._counter(route.api, source).inc(accepted)
         for entry in refused:
@@ -181,9 +189,9 @@ class Collector:
             records.append(record)
         return records, refused, len(records) - len(refused)
 
-    def _page(self, path: str) -> Answer:
+    def _page(self, request: Request) -> Answer:
         """What operators and load balancers ask for."""
-        outlet = self.outlet
+        outlet, path = self.outlet, request.path
         if path == "/livez":
             return answer_json({"status": "live"})
         if path == "/readyz":
@@ -191,8 +199,8 @@ class Collector:
             shown = {"status": status, "broker": outlet.is_live, "spool_bytes": outlet.spool.bytes}
             return answer_json(shown, 200 if outlet.has_room else 503)
         if path == "/metrics":
-            kind = (b"content-type", CONTENT_TYPE_LATEST.encode())
-            return Answer(200, generate_latest(metrics.REGISTRY), [kind])
+            body, kind = exposition(metrics.REGISTRY, request.header(b"accept"))
+            return Answer(200, body, [(b"content-type", kind.encode())])
         return answer_json({"success": False, "message": "there is nothing at this path"}, 404)
 
     def _document(self, route: Route, request: Request) -> Answer:
@@ -225,6 +233,12 @@ def _record(item: dict[str, Any], topic: str) -> Record | Refused:
     first = item["identifiers"][0] if item["identifiers"] else None
     key = f"{first['type']}:{first['value']}".encode("utf-8", "replace") if first else None
     return Record(topic, key, value)
+
+
+def _too_many(wait_s: int) -> Answer:
+    answer = answer_json({"success": False, "message": "too many events of this write key"}, 429)
+    answer.headers.append((b"retry-after", b"%d" % wait_s))
+    return answer
 
 
 def _unauthorised() -> Answer:

@@ -105,6 +105,7 @@ class Request:
             headers += [
                 (b"access-control-allow-origin", origin),
                 (b"access-control-allow-credentials", b"true"),
+                (b"access-control-expose-headers", b"retry-after"),
                 (b"vary", b"origin"),
             ]
             if self.method == "OPTIONS":

@@ -79,7 +79,9 @@ async def _serve(
     trait_identifiers = tuple(name for name in policy.rules if name not in NAMED)
     topics = settings.topics()
     webhooks = webhooks_of(settings, policy, topics)
-    collector = Collector(outlet, topics, keys, trait_identifiers, settings.event_bytes_max, webhooks)
+    collector = Collector(
+        outlet, topics, keys, trait_identifiers, settings.event_bytes_max, webhooks, settings.key_events_s
+    )
 
     def reload() -> None:
         try:

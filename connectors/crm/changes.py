@@ -12,8 +12,9 @@ from typing import Any, Final
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
 
 from pipeline.core.errors import Rejection, Retryable
+from pipeline.runtime.schema_registry import RegistryClient
 from pipeline.settings import Settings
-from pipeline.wire.avro import encode_touchpoint
+from pipeline.wire.avro import RecordDecoder, encode_touchpoint
 
 from .debezium import read_change
 from .mapping import RowMapping
@@ -34,6 +35,11 @@ class Changes:
         self.rejected_topic = names.rejected
         self.mapping = mapping
         self.sent = self.refused = 0
+        self._decode: RecordDecoder | None = None
+        if settings.schema_registry:
+            # When it does not answer the command ends: a change must not be refused for that.
+            registry = RegistryClient(settings.schema_registry.get_secret_value())
+            self._decode = RecordDecoder(registry.schema_of)
         self._failures: list[KafkaError] = []
         self._ended: set[tuple[str | None, int | None]] = set()
         self._producer = Producer({
@@ -84,7 +90,7 @@ class Changes:
             self._consumer.commit(asynchronous=False)
 
     def _send(self, record: Message) -> None:
-        found = read_change(record.value(), self.mapping)
+        found = read_change(record.value(), self.mapping, self._decode)
         if isinstance(found, dict):
             self.sent += 1
             first = found["identifiers"][0] if found["identifiers"] else None

@@ -6,7 +6,8 @@ person. It must not know Kafka: it is given the value of a record.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from base64 import b64encode
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import Any, Final
 
@@ -29,14 +30,28 @@ POSITION: Final = ("name", "db", "schema", "table", "lsn", "file", "pos", "row",
 """What of a change's source tells it from others, whatever the database."""
 
 
-def read_change(value: bytes | None, mapping: RowMapping) -> dict[str, Any] | Rejection | None:
+_PLACEHOLDER: Final = "__debezium_unavailable_value"
+UNAVAILABLE: Final = (_PLACEHOLDER, _PLACEHOLDER.encode(), b64encode(_PLACEHOLDER.encode()).decode())
+"""In place of a large value that did not change, which PostgreSQL does not send: it says nothing."""
+Decode = Callable[[bytes], dict[str, Any] | Rejection]
+AVRO: Final = b"\0"  # the first byte of a value with the id of a schema
+
+
+def read_change(
+    value: bytes | None, mapping: RowMapping, decode: Decode | None = None
+) -> dict[str, Any] | Rejection | None:
     """The touchpoint of a record, why there is none, or None for what is not about a row (a tombstone).
 
-    `value`: the JSON that Debezium writes, with or without its schema.
+    `value`: the JSON that Debezium writes, with or without its schema, or Avro. `decode`: reads Avro, where
+    there is a registry.
     """
     if value is None:
         return None
-    document = read_json(value)
+    if value.startswith(AVRO):
+        detail = "Avro needs a schema registry, give one with ELO_SCHEMA_REGISTRY"
+        document = decode(value) if decode else Rejection(Reason.UNKNOWN_SCHEMA, detail=detail)
+    else:
+        document = read_json(value)
     if isinstance(document, Rejection):
         return document
     event = document.get("payload", document) if "schema" in document else document
@@ -55,14 +70,26 @@ def read_change(value: bytes | None, mapping: RowMapping) -> dict[str, Any] | Re
     committed_ms = source.get("ts_ms")
     if isinstance(committed_ms, bool) or not isinstance(committed_ms, int):
         return Rejection(Reason.INVALID_FIELD, "source.ts_ms", "must be milliseconds")
+    row = {name: _as_in_json(given) for name, given in row.items() if given not in UNAVAILABLE}
     told = [operation, row, *(source.get(name) for name in POSITION)]
     event_id = sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    if is_deleted:
+        # Only whose row it was: where `before` has the key alone, the rest is null, or made up.
+        names = {column.name for _, column in mapping.identifiers}
+        row = {name: given for name, given in row.items() if name in names}
     try:
         touchpoint = mapping.touchpoint(row, event_id, committed_ms, takes_back=True)
     except BadValue as bad:
         return Rejection(Reason.INVALID_FIELD, bad.field, bad.detail)
     if is_deleted:
-        # Not when the row was last changed, which the mapping may ask for: when it was deleted.
-        touchpoint |= {"occurred_at": committed_ms, "traits": dict.fromkeys(touchpoint["traits"]),
-                       "properties": {}, "consent": {}}  # fmt: skip
+        touchpoint["traits"] = dict.fromkeys(mapping.traits)
     return touchpoint | {"type": OPERATIONS[operation]}
+
+
+def _as_in_json(given: Any) -> Any:
+    """A value of Avro as Debezium writes it in JSON, where bytes (a numeric is some) are base64."""
+    if isinstance(given, bytes):
+        return b64encode(given).decode()
+    if isinstance(given, dict):
+        return {name: _as_in_json(part) for name, part in given.items()}
+    return [_as_in_json(part) for part in given] if isinstance(given, list) else given

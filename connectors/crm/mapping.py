@@ -17,7 +17,7 @@ from typing import Any, Final
 from pipeline.core.segments.document import NOWHERE, DefinitionError, Node, read_yaml, similar_to
 
 KEYS: Final = ("source", "type", "identifiers", "traits", "properties", "consent", "occurred_at")
-COLUMN_KEYS: Final = ("column", "as", "scale")
+COLUMN_KEYS: Final = ("column", "as", "scale", "unit")
 EXAMPLE: Final = "identifiers: {email: E-mail}"
 TYPE: Final = "contact_updated"
 YES: Final = frozenset(("true", "t", "yes", "y", "1", "sim", "s"))
@@ -25,6 +25,10 @@ NO: Final = frozenset(("false", "f", "no", "n", "0", "não", "nao"))
 EPOCH: Final = date(1970, 1, 1)
 MICROSECONDS_MIN: Final = 100_000_000_000_000  # as milliseconds this were the year 5138
 NANOSECONDS_MIN: Final = MICROSECONDS_MIN * 1_000
+MILLISECONDS_MIN: Final = 100_000_000_000  # as seconds this were the year 5138
+DAY_NS: Final = 86_400_000_000_000
+UNITS: Final[Mapping[str, int]] = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
+"""Unit of an instant that is a number → nanoseconds."""
 
 Row = Mapping[str, Any]
 
@@ -54,7 +58,7 @@ class Column:
             return None
         try:
             return self.read(given)
-        except (ValueError, TypeError, OverflowError, InvalidOperation, binascii.Error):
+        except (ValueError, TypeError, KeyError, OverflowError, InvalidOperation, binascii.Error):
             raise BadValue(field, f"the column {self.name} must be {self.what}") from None
 
 
@@ -79,10 +83,11 @@ class RowMapping:
     def touchpoint(self, row: Row, event_id: str, now_ms: int, *, takes_back: bool) -> dict[str, Any]:
         """The touchpoint of a row. `now_ms`: when nothing says when it happened.
 
-        `takes_back`: an empty trait withdraws what was there before; otherwise it says nothing.
-        Raises BadValue.
+        `takes_back`: an empty trait withdraws what was there before; otherwise it says nothing. A column that
+        the row does not have never says anything. Raises BadValue.
         """
-        values = {name: column.of(row, f"traits.{name}") for name, column in self.traits.items()}
+        there = {name: column for name, column in self.traits.items() if column.name in row}
+        values = {name: column.of(row, f"traits.{name}") for name, column in there.items()}
         at = self.occurred_at.of(row, "occurred_at") if self.occurred_at else None
         found = [
             {"type": kind, "value": str(value)}
@@ -151,9 +156,9 @@ def _columns(top: dict[str, Node], key: str, kind: str) -> dict[str, Column]:
 
 
 def _column(node: Node, kind: str, *, as_ms: bool = False) -> Column:
-    """A column by its name, or a mapping of `column`, `as` and, of a decimal, `scale`."""
+    """A column by its name, or a mapping of `column`, `as`, of a decimal `scale`, of an instant `unit`."""
     if not isinstance(node.value, dict):
-        return Column(node.text("a column", "E-mail"), _reader(kind, 0, as_ms), READERS[kind][1])
+        return Column(node.text("a column", "E-mail"), _reader(kind, 0, "", as_ms), READERS[kind][1])
     entries = node.mapping("a column", "{column: Born, as: date}")
     _check_keys(entries, COLUMN_KEYS)
     if "column" not in entries:
@@ -164,7 +169,13 @@ def _column(node: Node, kind: str, *, as_ms: bool = False) -> Column:
     scale = entries["scale"].value if "scale" in entries else 0
     if isinstance(scale, bool) or not isinstance(scale, int) or not 0 <= scale <= 30:
         entries["scale"].refuse("scale is a whole number from 0 to 30", "write for example scale: 2")
-    return Column(entries["column"].text("column", "Born"), _reader(given, scale, as_ms), READERS[given][1])
+    unit = _text(entries, "unit", "")
+    if "unit" in entries and (unit not in UNITS or given not in ("instant", "date")):
+        entries["unit"].refuse(
+            "unit is s, ms, us or ns, of an instant or a date", "write for example unit: us"
+        )
+    read = _reader(given, scale, unit, as_ms)
+    return Column(entries["column"].text("column", "Born"), read, READERS[given][1])
 
 
 def _without_none(values: dict[str, Any]) -> dict[str, Any]:
@@ -195,34 +206,41 @@ def _as_boolean(given: Any) -> bool:
     return word in YES
 
 
-def _as_date(given: Any) -> str:
-    """An ISO date, of a longer instant its day; a number is days since 1970, as Debezium has it."""
+def _as_date(given: Any, unit: str = "") -> str:
+    """An ISO date, of a longer instant its day; a number without a unit is days since 1970."""
     if isinstance(given, int) and not isinstance(given, bool):
-        return (EPOCH + timedelta(days=given)).isoformat()
+        days = given * UNITS[unit] // DAY_NS if unit else given
+        return (EPOCH + timedelta(days=days)).isoformat()
     return date.fromisoformat(str(given)[:10]).isoformat()
 
 
-def _to_ms(given: Any) -> int:
-    """ISO 8601 without a zone is UTC; a number is s, ms, µs or ns since 1970, by its size."""
+def _to_ms(given: Any, unit: str = "") -> int:
+    """ISO 8601 without a zone is UTC; a number without a unit is s, ms, µs or ns since 1970, by its size."""
     if isinstance(given, bool):
         raise ValueError
     if isinstance(given, str) and not given.isdecimal():
         at = datetime.fromisoformat(given)
         return round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
     number = int(given)
-    if number >= NANOSECONDS_MIN:
-        return number // 1_000_000
-    if number >= MICROSECONDS_MIN:
-        return number // 1_000
-    return number if number >= 100_000_000_000 else number * 1_000
+    size = abs(number)
+    if not unit:
+        unit = "ns" if size >= NANOSECONDS_MIN else "us" if size >= MICROSECONDS_MIN else "ms"
+        unit = unit if size >= MILLISECONDS_MIN else "s"
+    return number * UNITS[unit] // UNITS["ms"]
 
 
-def _as_instant(given: Any) -> str:
-    return datetime.fromtimestamp(_to_ms(given) / 1000, UTC).isoformat(timespec="milliseconds")
+def _as_instant(given: Any, unit: str = "") -> str:
+    at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=_to_ms(given, unit))
+    return at.isoformat(timespec="milliseconds")
 
 
 def _as_decimal(given: Any, scale: int) -> int | float:
-    """Debezium's bytes of a numeric: base64 of the unscaled number, big-endian. Text is a number already."""
+    """Debezium's bytes of a numeric: base64 of the unscaled number, big-endian.
+
+    A numeric without a scale of its own brings it along with each value.
+    """
+    if isinstance(given, Mapping):
+        given, scale = given["value"], given["scale"]
     unscaled = int.from_bytes(b64decode(given, validate=True), "big", signed=True)
     return _as_number(Decimal(unscaled).scaleb(-scale))
 
@@ -238,9 +256,13 @@ READERS: Final[Mapping[str, tuple[Callable[..., Any], str]]] = {
 """What a value may be: how it is read, and what it must be in words."""
 
 
-def _reader(kind: str, scale: int, as_ms: bool) -> Callable[[Any], Any]:
+def _reader(kind: str, scale: int, unit: str, as_ms: bool) -> Callable[[Any], Any]:
     if as_ms:
-        return _to_ms
+        return lambda given: _to_ms(given, unit)
     if kind == "decimal":
         return lambda given: _as_decimal(given, scale)
+    if kind == "instant":
+        return lambda given: _as_instant(given, unit)
+    if kind == "date":
+        return lambda given: _as_date(given, unit)
     return READERS[kind][0]

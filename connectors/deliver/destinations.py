@@ -5,8 +5,6 @@ Secrets stand in files or in the environment, never in this file.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import difflib
 import os
 from collections.abc import Mapping
@@ -20,13 +18,12 @@ from pipeline.core.duration import parse_duration_ms
 from pipeline.core.errors import ConfigError
 from pipeline.settings import read_yaml_file
 
+from .signing import signer_of
 from .template import READY, Template, check
 
 SECRET_HEADERS: Final = ("authorization", "key", "token", "secret", "password", "cookie")
 """A header whose name holds one of these is a secret."""
 DAY_MS: Final = 86_400_000
-SECRET_BYTES_MIN: Final = 24  # Standard Webhooks: 24 to 64
-SECRET_PREFIX: Final = "whsec_"
 
 
 def _to_ms(value: object) -> object:
@@ -119,7 +116,7 @@ class Destination(_Part):
             if isinstance(value, str) and any(word in name.lower() for word in SECRET_HEADERS):
                 raise ValueError(f"headers.{name} looks like a secret, use {{file: PATH}} or {{env: NAME}}")
         for secret in self.signing:
-            check_key(secret.read())
+            signer_of(secret.read())
         return self
 
     @property
@@ -137,19 +134,6 @@ class Destination(_Part):
 
 class _File(_Part):
     destinations: tuple[Destination, ...] = Field(min_length=1)
-
-
-def check_key(secret: str) -> None:
-    """Raises ValueError when it is no key of Standard Webhooks."""
-    try:
-        key = base64.b64decode(secret.removeprefix(SECRET_PREFIX) + "==")
-    except (binascii.Error, ValueError):
-        key = b""
-    if len(key) < SECRET_BYTES_MIN:
-        raise ValueError(
-            f"signing: a key is {SECRET_PREFIX} and at least {SECRET_BYTES_MIN} bytes in base64, "
-            f"make one with `echo {SECRET_PREFIX}$(openssl rand -base64 32)`"
-        )
 
 
 def read_destinations(path: Path) -> tuple[Destination, ...]:

@@ -6,22 +6,34 @@ import hashlib
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 import orjson
-from standardwebhooks import Webhook
 
 from pipeline import __version__
 
 from .destinations import Destination
 from .lane import Pending
+from .signing import Signer, signer_of
 from .template import render
 from .verdict import Kind, Verdict, judge
 
 CONNECT_S: Final = 10.0
 SECRETS_S: Final = 5.0  # a file with a secret is read again after so long
 ANSWER_BYTES_MAX: Final = 65_536  # of an answer, so that its connection can be used again
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Uses no connection again on which an answer came that nobody had asked for.
+
+    Some servers answer twice, or end an idle connection with a status: the next request would get that.
+    """
+
+    async def _get(self, key: Any, traces: Any) -> Any:
+        while (found := await super()._get(key, traces)) is not None and found.protocol.should_close:
+            found.close()
+        return found
 
 
 class Sender:
@@ -31,11 +43,11 @@ class Sender:
         self.destination = destination
         self._batched = destination.batch > 1
         self._secrets_at = 0.0
-        self._signers: list[Webhook] = []
+        self._signers: list[Signer] = []
         self._headers: dict[str, str] = {}
         total_s = destination.timeout / 1000
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=destination.concurrency),
+            connector=_Connector(limit=destination.concurrency),
             timeout=aiohttp.ClientTimeout(total=total_s, sock_connect=min(CONNECT_S, total_s)),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
@@ -90,7 +102,7 @@ class Sender:
         now = time.monotonic()
         if self._secrets_at and now - self._secrets_at < SECRETS_S:
             return
-        self._signers = [Webhook(secret.read()) for secret in self.destination.signing]
+        self._signers = [signer_of(secret.read()) for secret in self.destination.signing]
         self._headers = {
             name: value if isinstance(value, str) else value.read()
             for name, value in self.destination.headers.items()

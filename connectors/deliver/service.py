@@ -11,12 +11,12 @@ import uvloop
 from aiohttp import web
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from pipeline.core.errors import ConfigError
 from pipeline.runtime.control import Control
 from pipeline.runtime.health import check_port
 from pipeline.runtime.logs import configure_logs
+from pipeline.runtime.metrics import exposition
 from pipeline.settings import Settings
 
 from . import metrics
@@ -181,5 +181,5 @@ class Service:
         return web.json_response(body, status=200 if ready else 503)
 
     async def _metrics(self, request: web.Request) -> web.Response:
-        body = generate_latest(metrics.REGISTRY)
-        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+        body, kind = exposition(metrics.REGISTRY, request.headers.get("Accept", ""))
+        return web.Response(body=body, headers={"Content-Type": kind})

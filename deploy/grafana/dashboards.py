@@ -32,7 +32,10 @@ PANEL_ROWS: Final = {"stat": 5, "lines": 8}
 
 @dataclass(frozen=True)
 class Panel:
-    """One panel. `queries`: legend → expression, in which `{}` and `{,` stand for the chosen jobs."""
+    """One panel. `queries`: legend → expression, in which `{}` and `{,` stand for the chosen jobs.
+
+    `exemplars`: single observations are shown too, with their traces.
+    """
 
     title: str
     says: str
@@ -40,6 +43,7 @@ class Panel:
     queries: dict[str, str]
     kind: str = "lines"
     columns: int = 8
+    exemplars: bool = False
 
 
 def quantiles(metric: str, by: str = "") -> dict[str, str]:
@@ -72,11 +76,13 @@ OVERVIEW: Final = (
           {"p99": "histogram_quantile(0.99, sum by (le) (rate(elo_touch_to_change_seconds_bucket{}[5m])))"},
           "stat", 4),
     Panel("Late changes, 3 days", "Share that took longer than 5 s. Promised: at most 1 %.", "percentunit",
-          {"{{job}}": "elo:freshness_errors:ratio_rate3d{}"}, "stat", 4),
+          {"{{job}}": "elo:freshness_errors:ratio_rate3d{}"}, "stat", 3),
+    Panel("Missing touchpoints, 1 hour", "Read, and nothing came of them. Must be 0.", "none",
+          {"missing": 'sum(increase(elo_reconcile_touchpoints_total{,outcome="missing"}[1h]))'}, "stat", 3),
     Panel("Failed touchpoints, 3 days", "Share on which Elo failed. Promised: at most 1 of 10,000.",
-          "percentunit", {"{{job}}": "elo:loss_errors:ratio_rate3d{}"}, "stat", 4),
+          "percentunit", {"{{job}}": "elo:loss_errors:ratio_rate3d{}"}, "stat", 3),
     Panel("Refused requests, 3 days", "Share that was answered with a 5xx. Promised: at most 0.1 %.",
-          "percentunit", {"{{job}}": "elo:collect_errors:ratio_rate3d{}"}, "stat", 4),
+          "percentunit", {"{{job}}": "elo:collect_errors:ratio_rate3d{}"}, "stat", 3),
     Panel("Touchpoints", "Read by the intake, by source.", "cps", rate("elo_touchpoints_total", "source")),
     Panel("Membership changes", "Committed, by kind.", "cps", rate("elo_membership_changes_total", "change")),
     Panel("Rejected", "By reason. A jump: a producer has changed.", "cps",
@@ -84,7 +90,7 @@ OVERVIEW: Final = (
     Panel("Behind", "Age of the last handled record while records wait.", "s",
           {"{{partition}}": "max by (partition) (elo_partition_lag_seconds{})"}),
     Panel("Touch to change", "From the broker's timestamp of the touch to the committed change.", "s",
-          quantiles("elo_touch_to_change_seconds")),
+          quantiles("elo_touch_to_change_seconds"), exemplars=True),
     Panel("Delivery: oldest change", "Age of the oldest change that is not settled, by destination.", "s",
           {"{{destination}}": "max by (destination) (elo_deliver_oldest_seconds{})"}),
 )  # fmt: skip
@@ -93,28 +99,61 @@ PIPELINE: Final = (
     Panel("In and out", "Touchpoints read, touches applied, duplicates dropped, touchpoints rejected.", "cps",
           total("elo_touchpoints_total", "read") | total("elo_touches_applied_total", "applied")
           | total("elo_duplicates_total", "duplicates") | total("elo_rejected_total", "rejected")),
+    Panel("Reconciliation, by minute", "Touchpoints by source, and what was found of them.", "none",
+          {"{{source}} {{outcome}}":
+           "sum by (source, outcome) (increase(elo_reconcile_touchpoints_total{}[1m]))"}),
+    Panel("Missing", "Read, and nothing came of them: the first offset, by partition of an input.", "none",
+          {"{{topic}} {{partition}}": "min by (topic, partition) (elo_reconcile_first_missing_offset{})"}),
+    Panel("Between the stages", "Touches that the intake sends; messages of the resolver.", "cps",
+          total("elo_touches_sent_total", "touches") | total("elo_mail_total", "messages sent")
+          | total("elo_mail_handled_total", "messages that came through Kafka")),
     Panel("Records that wait", "Not yet handled, by topic.", "none",
           {"{{topic}}": "sum by (topic) (elo_partition_lag_records{})"}),
     Panel("Behind", "Age of the last handled record while records wait.", "s",
-          {"{{partition}}": "max by (partition) (elo_partition_lag_seconds{})"}),
+          {"{{topic}} {{partition}}": "max by (topic, partition) (elo_partition_lag_seconds{})"}),
+    Panel("Timers", "Fired, overtaken ones included.", "cps", total("elo_timers_fired_total", "fired")),
+    Panel("Timers: late", "From the due instant to the commit.", "s", quantiles("elo_timer_late_seconds")),
+    Panel("Timers that are due", "Above 0 while nothing waits: exits come late.", "none",
+          {"{{partition}}": "sum by (partition) (elo_timers_due{})"}),
+    Panel("Partitions", "Of each worker, by state.", "none",
+          {"{{instance}} {{state}}": "sum by (instance, state) (elo_partitions{})"}),
+    Panel("Versions", "Workers by version of Elo.", "none",
+          {"{{version}}": "count by (version) (elo_build_info{})"}),
+    Panel("Reconciliation: age", "Since its last complete look.", "s",
+          {"{{instance}}": "time() - max by (instance) (elo_reconcile_looked_timestamp_seconds{})"}),
+)  # fmt: skip
+
+STATE: Final = (
     Panel("Transactions", "By outcome. Aborted ones: rebalances, or a broker with trouble.", "cps",
           rate("elo_transactions_total", "outcome")),
     Panel("Commit", "Duration of a transaction's commit. Above 0.5 s the broker is slow.", "s",
           quantiles("elo_commit_seconds")),
     Panel("Rewinds", "Batches read again because one was missing in between.", "cps",
           rate("elo_rewinds_total", "instance")),
-    Panel("Partitions", "Of each worker, by state.", "none",
-          {"{{instance}} {{state}}": "sum by (instance, state) (elo_partitions{})"}),
+    Panel("Batches", "From the begin of computing one to the begin of its commit.", "s",
+          quantiles("elo_batch_seconds")),
+    Panel("Size of batches", "Records.", "none", quantiles("elo_batch_records")),
+    Panel("Writes to the disk", "Duration of one.", "s", quantiles("elo_flush_seconds")),
     Panel("Restore", "Records still to be replayed, by partition.", "none",
           {"{{partition}}": "sum by (partition) (elo_restore_remaining_records{})"}),
+    Panel("Restore: time left", "At the pace so far, by partition.", "s",
+          {"{{partition}}": "max by (partition) (elo_restore_remaining_seconds{})"}),
+    Panel("Stand-by copies", "Records that a worker's copy of another's partition lacks.", "none",
+          {"{{instance}} {{partition}}": "sum by (instance, partition) (elo_standby_lag_records{})"}),
     Panel("Restore: pace", "Changelog and history records replayed.", "cps",
           rate("elo_restore_records_total", "instance")),
     Panel("State on disk", "By worker.", "bytes", {"{{instance}}": "sum by (instance) (elo_state_bytes{})"}),
-    Panel("Timers", "Fired, overtaken ones included.", "cps", total("elo_timers_fired_total", "fired")),
-    Panel("Timers that are due", "Above 0 while nothing waits: exits come late.", "none",
-          {"{{partition}}": "sum by (partition) (elo_timers_due{})"}),
-    Panel("Versions", "Workers by version of Elo.", "none",
-          {"{{version}}": "count by (version) (elo_build_info{})"}),
+    Panel("Room on the disk", "By worker. None ends it with code 3.", "bytes",
+          {"{{instance}}": "min by (instance) (elo_disk_free_bytes{})"}),
+    Panel("RocksDB: memory", "Memtables and block cache, by worker.", "bytes",
+          {"{{instance}} memtables": "sum by (instance) (elo_rocksdb_memtable_bytes{})",
+           "{{instance}} blocks": "sum by (instance) (elo_rocksdb_block_cache_bytes{})"}),
+    Panel("RocksDB: to be merged", "Files of level 0, by partition. At 20 writes are slowed down.", "none",
+          {"{{partition}}": "max by (partition) (elo_rocksdb_level0_files{})"}),
+    Panel("RocksDB: compaction behind", "What has still to be rewritten, by worker.", "bytes",
+          {"{{instance}}": "sum by (instance) (elo_rocksdb_pending_compaction_bytes{})"}),
+    Panel("RocksDB: writes stopped", "Partitions on which compaction is so far behind, by worker.", "none",
+          {"{{instance}}": "sum by (instance) (elo_rocksdb_write_stopped{})"}),
 )  # fmt: skip
 
 IDENTITY: Final = (
@@ -145,7 +184,7 @@ SEGMENTS: Final = (
           rate("elo_membership_changes_total", "segment, change"), columns=12),
     Panel("Causes", "Why memberships change.", "cps", rate("elo_membership_changes_total", "cause")),
     Panel("Touch to change", "From the broker's timestamp of the touch to the committed change.", "s",
-          quantiles("elo_touch_to_change_seconds")),
+          quantiles("elo_touch_to_change_seconds"), exemplars=True),
     Panel("Timers", "Fired, and due without having fired.", "none",
           total("elo_timers_fired_total", "fired a second") | {"due": "sum(elo_timers_due{})"}),
     Panel("New definitions", "Partitions that work a change of definitions off.", "none",
@@ -180,7 +219,7 @@ DELIVERY: Final = (
 COLLECTOR: Final = (
     Panel("Requests", "By API and status.", "reqps", rate("elo_collect_requests_total", "api, status")),
     Panel("Duration of requests", "Until the answer, which the broker or the disk comes before.", "s",
-          quantiles("elo_collect_request_seconds")),
+          quantiles("elo_collect_request_seconds"), exemplars=True),
     Panel("Requests turned away", "Answered by a 5xx.", "reqps",
           rate("elo_collect_requests_total", "status", 'status=~"5.."')),
     Panel("Events accepted", "By source and API.", "cps", rate("elo_collect_events_total", "source, api")),
@@ -196,11 +235,15 @@ COLLECTOR: Final = (
 DASHBOARDS: Final = {
     "overview": OVERVIEW,
     "pipeline": PIPELINE,
+    "state": STATE,
     "identity": IDENTITY,
     "segments": SEGMENTS,
     "delivery": DELIVERY,
     "collector": COLLECTOR,
 }
+
+
+TITLES: Final = {"state": "Kafka and state"}
 
 
 def expression(query: str) -> str:
@@ -218,7 +261,8 @@ def _panel(panel: Panel, place: GridPos) -> Any:
     built.title(panel.title).description(panel.says).unit(panel.unit).datasource(SOURCE).grid_pos(place)
     for number, (legend, query) in enumerate(panel.queries.items()):
         target = prometheus.Dataquery().expr(expression(query)).legend_format(legend).ref_id(chr(65 + number))
-        built.with_target(target.instant() if panel.kind == "stat" else target.range())
+        target = target.instant() if panel.kind == "stat" else target.range()
+        built.with_target(target.exemplar(True) if panel.exemplars else target)
     return built
 
 
@@ -236,7 +280,9 @@ def places(panels: tuple[Panel, ...]) -> list[GridPos]:
 
 def render(name: str) -> str:
     """The JSON of one dashboard."""
-    board = dashboard.Dashboard(f"Elo: {name}").uid(f"elo-{name}").tags(["elo"]).refresh("30s")
+    board = (
+        dashboard.Dashboard(f"Elo: {TITLES.get(name, name)}").uid(f"elo-{name}").tags(["elo"]).refresh("30s")
+    )
     board.time("now-6h", "now").timezone("browser").tooltip(DashboardCursorSync.CROSSHAIR).editable()
     others = DashboardLink("Elo").type(DashboardLinkType.DASHBOARDS).tags(["elo"])
     board.link(others.keep_time(True).include_vars(True))

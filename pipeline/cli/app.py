@@ -18,6 +18,7 @@ from . import (
     importing,
     produce,
     profile,
+    reconcile,
     rejected,
     schemas,
     segments,
@@ -77,5 +78,6 @@ export.add_to(app)
 app.add_typer(identity.app, name="identity")
 app.add_typer(deliver.app, name="deliver")
 app.add_typer(rejected.app, name="rejected")
+reconcile.add_to(app)
 app.add_typer(schemas.app, name="schemas")
 app.add_typer(state.app, name="state")

@@ -32,7 +32,7 @@ def cdc(
     """Follow change events of tables until SIGTERM or Ctrl-C; rows become touchpoints by a mapping.
 
     A deleted row takes its traits back. How far it is, is kept in Kafka by the name of the mapping file.
-    Values are JSON (`JsonConverter`), with or without schemas.
+    Values are JSON, with or without schemas, or Avro of the registry of ELO_SCHEMA_REGISTRY.
     """
     from connectors.crm.changes import Changes
 

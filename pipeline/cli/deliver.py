@@ -123,6 +123,25 @@ def backfill(
     say(f"{destination} {verb} the back-fill of {segment} version {version}, {changes} changes")
 
 
+@command(app, "key")
+def key(
+    common: Common,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="holds the secret key")],
+    shared: Annotated[
+        bool, typer.Option("--shared", help="make a secret that both sides know, instead of a key pair")
+    ] = False,
+    json_output: Json = False,
+) -> None:
+    """Show the public half of a signing key for receivers; a FILE that is not there is made first."""
+    from .signing_keys import read_or_make
+
+    public = read_or_make(file, shared=shared)
+    if json_output:
+        say_json({"file": str(file), "public": public})
+    else:
+        say(public or f"{file} holds a secret that both sides know: give it to the receiver on a safe way")
+
+
 @command(app, "letters")
 def letters(
     common: Common,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import decisions, evaluate, policy
+from . import compare, decisions, evaluate, explain, policy
 from .options import group
 
 app = group(
@@ -11,3 +11,5 @@ app = group(
 decisions.add_to(app)
 policy.add_to(app)
 evaluate.add_to(app)
+explain.add_to(app)
+compare.add_to(app)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 app = group("Kafka topics of this deployment.")
 
 CREATE_S: Final = 30.0
+MAJORITY_FROM: Final = 3  # of two copies a majority is both: a lost broker would stop all writing
 BROKER_DEFAULTS: Final = {"cleanup.policy": "delete", "message.timestamp.type": "CreateTime"}
 """What a topic has when its declaration says nothing: compared as well, so that a wrong one is found."""
 
@@ -37,10 +38,14 @@ def create(
     from .kafka import connect
 
     settings = common.settings(partitions=partitions, replication_factor=replication_factor)
-    specs = settings.topics(load_policy(settings).history_ms).specs()
+    topics = settings.topics(load_policy(settings).history_ms)
+    specs = topics.specs()
     admin = connect(settings)
     existing = _existing(admin, specs)
     wanted = {spec.name: settings.partitions if spec.partitioned else 1 for spec in specs}
+    for spec in specs:
+        if spec.partitioned and spec.name in existing and spec.name not in topics.together:
+            wanted[spec.name] = existing[spec.name][0]  # Outputs keep their count when a deployment grows.
     _refuse_differences(specs, wanted, existing)
     missing = [spec for spec in specs if spec.name not in existing]
     created = _create(admin, missing, wanted, settings.replication_factor)
@@ -56,6 +61,29 @@ def create(
         say(f"created {name} ({wanted[name]} partitions)")
     if existing:
         say(f"{len(existing)} topics were there already")
+
+
+@command(app, "grow")
+def grow(
+    common: Common,
+    partitions: Annotated[
+        int, typer.Option(min=1, help="how many there shall be: a multiple of those there are")
+    ],
+    json_output: Json = False,
+) -> None:
+    """Split each partition into several. Stop all workers first; producers may go on. If it is interrupted,
+    run it again: it goes on where it was.
+    """
+    from ..runtime.growing import Growth
+    from .kafka import connect
+
+    settings = common.settings()
+    connect(settings)
+    grown = Growth(settings, partitions, (lambda _: None) if json_output else say).run()
+    if json_output:
+        say_json({"grown": grown, "partitions": partitions})
+        return
+    say(f"there are {partitions} partitions now, start the workers" if grown else "nothing to do")
 
 
 def _refuse_differences(
@@ -120,7 +148,11 @@ def _create(admin: AdminClient, specs: list[TopicSpec], wanted: dict[str, int], 
 
     if not specs:
         return []
-    requests = [NewTopic(spec.name, wanted[spec.name], copies, config=dict(spec.config)) for spec in specs]
+    # Of three copies two must have a record before it counts: any one broker may be lost with its disk.
+    safe = {"min.insync.replicas": str(copies // 2 + 1)} if copies >= MAJORITY_FROM else {}
+    requests = [
+        NewTopic(spec.name, wanted[spec.name], copies, config={**spec.config, **safe}) for spec in specs
+    ]
     created = []
     for name, future in admin.create_topics(requests, operation_timeout=CREATE_S).items():
         try:

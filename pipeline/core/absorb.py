@@ -36,6 +36,8 @@ class Absorber:
 
     def absorb(self, component: Component, via: str, touch: Touch, leaves: Leaves, now_ms: int) -> None:
         """Fold a touch into the facet of `via`, its strongest identifier, and tell what it changed."""
+        if touch.traceparent:
+            self.outputs.outbox.traces[touch.event_id] = touch.traceparent
         outputs = self.outputs
         if touch.type == DECISION_TYPE:
             self._decided(component, touch, now_ms)
@@ -109,20 +111,21 @@ class Absorber:
             component.add_identifier(fill.via)  # It has overtaken the merge that brings the identifier.
             component.stale = True
         facet = component.own_facet(fill.via)
-        profile = (
-            None if component.unsettled or component.stale else self.outputs.profile_of(component, fill.via)
-        )
+        outputs, catalogue = self.outputs, self.outputs.deciding
+        asking = [group for key, _, _ in fill.leaves if (group := catalogue.asking(key))]
+        profile = None
+        if not component.unsettled and not component.stale and (asking or component.profiles is not None):
+            profile = outputs.profile_of(component, fill.via)
         folds = [facet] if profile is None or profile.fold is facet else [facet, profile.fold]
         for fold in folds:
             for key, capacity, counts in fill.leaves:
                 see = fold.see_again if counts else fold.see_older
                 see(key, capacity, fill.occurred_at, fill.event_id)
         if profile is None:
-            return  # It is evaluated when the component is settled.
-        outputs, catalogue = self.outputs, self.outputs.deciding
+            return  # It is evaluated when the component is settled, or needed.
         told = len(outputs.outbox.changes)
-        for key, _, _ in fill.leaves:
-            outputs.decide(component, profile, catalogue.asking(key), now_ms, Cause.BACKFILL,
+        for group in asking:
+            outputs.decide(component, profile, group, now_ms, Cause.BACKFILL,
                            fill.occurred_at, fill.event_id, now_ms)  # fmt: skip
         if len(outputs.outbox.changes) > told:
             outputs.changed(component, now_ms)

@@ -123,6 +123,8 @@ class Outbox:
     sizes: list[int] = field(default_factory=list)
     taken: dict[tuple[int, int], int] = field(default_factory=dict)
     """(partition, offset of the definitions) → how many fills of them have arrived."""
+    traces: dict[str, str] = field(default_factory=dict)
+    """Event id → `traceparent` of the touches that were folded and carry one."""
     joins: int = 0
     judged: int = 0
     """Components whose turn has come in a change of policy."""

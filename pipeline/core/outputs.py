@@ -23,7 +23,7 @@ from .segments.catalogue import Catalogue, CompiledSegment, deciding
 
 EMPTY: Final = Facet()
 """Stands in a profile until its fold is made. Never changed."""
-PUBLISH_BATCH_MAX: Final = 1_000  # profiles published per batch once a partition has caught up
+PUBLISH_BATCH_MAX: Final = 1_000  # components published per batch: about 100 ms, so that touches do not wait
 
 
 class Outputs:
@@ -168,8 +168,9 @@ class Outputs:
 
     def publish(self, component: Component, now_ms: int) -> None:
         """Publish a snapshot of every profile of a component."""
-        self.outbox.published.append((component.root, component.publish_due))
-        component.publish_due = NEVER
+        if component.publish_due != NEVER:  # Else it was not waiting.
+            self.outbox.published.append((component.root, component.publish_due))
+            component.publish_due = NEVER
         self.unpublished.pop(component.root, None)
         for profile in self.profiles(component):
             aliases = [old for old, entry in component.entries.items() if entry.alias_of == profile.id]
@@ -179,13 +180,14 @@ class Outputs:
                 computed = self.deciding.computed(profile.fold, profile.types, now_ms)
             self.outbox.publish(Snapshot(profile.id, profile, aliases, now_ms, self.policy.version, computed))
 
-    def publish_all(self, now_ms: int, at_rest: bool) -> None:
-        """Publish what is due, or everything once the partition is at rest; up to `PUBLISH_BATCH_MAX`
-        components.
+    def publish_all(self, now_ms: int, at_rest: bool, most: int = PUBLISH_BATCH_MAX) -> int:
+        """Publish what is due, or everything once the partition is at rest; up to `most` components.
+
+        Returns: how many had their turn.
         """
         roots: list[str] = []
         for root, due_ms in self.unpublished.items():
-            if (due_ms > now_ms and not at_rest) or len(roots) >= PUBLISH_BATCH_MAX:
+            if (due_ms > now_ms and not at_rest) or len(roots) >= most:
                 break
             roots.append(root)
         for root in roots:
@@ -202,6 +204,7 @@ class Outputs:
             else:
                 self.publish(component, now_ms)
                 self.nodes.save_component(component)
+        return len(roots)
 
     def redefine(
         self, component: Component, segments: Sequence[CompiledSegment], cause: Cause, now_ms: int
@@ -214,7 +217,7 @@ class Outputs:
         for profile in self.profiles(component):
             self.decide(component, profile, segments, now_ms, cause, now_ms, "", now_ms)
         if len(self.outbox.changes) > told or any(segment.definition.is_trait for segment in segments):
-            self.changed(component, now_ms)
+            self.publish(component, now_ms)  # At once, or the component would be read and stored once more.
             return True
         return component.window_due != due_ms
 

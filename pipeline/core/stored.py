@@ -34,4 +34,19 @@ class LiveComponent(msgspec.Struct, array_like=True, gc=False):
     decisions: dict[str, list[Any]] = {}
 
 
+class Front(msgspec.Struct, array_like=True, gc=False):
+    """The first fields of any component's body; what follows is passed over."""
+
+    kind: int
+    armed: Any
+    head: Any = None
+
+
 decode_live: Final = msgspec.msgpack.Decoder(LiveComponent).decode
+_decode_front: Final = msgspec.msgpack.Decoder(Front).decode
+
+
+def lies_elsewhere(value: bytes) -> bool:
+    """Whether facets of a stored component lie in records of their own, so that this one is not all."""
+    front = _decode_front(memoryview(value)[8:])
+    return front.kind == 0 and len(front.head[0]) > 1

@@ -11,10 +11,10 @@ Source: docs/decisions/0015-policy-changes-live.md
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable
 from copy import copy
 from functools import lru_cache
+from itertools import islice
 from typing import Final
 
 import msgspec
@@ -33,7 +33,7 @@ from .crashpoints import reach
 from .pace import Pace
 from .published import greatest
 from .store import Store
-from .turns import all_reached, next_roots
+from .turns import all_reached, next_components
 
 WORK_KEY: Final = b"p"
 STEP: Final = 500  # components judged per batch: 30 ms, 60 ms where half of them change; docs/decisions/0015
@@ -226,9 +226,9 @@ class Adoption:
             if not self._flushed:
                 await flush_all()
                 self._flushed = True
-            started = time.monotonic()
+            self._pace.begin()
             self._scan(work, now_ms)
-            self._pace.took(time.monotonic() - started)
+            self._pace.end()
         else:
             return
         self._save(work)
@@ -238,12 +238,12 @@ class Adoption:
     def _scan(self, work: Work, now_ms: int) -> None:
         """Judge the next components."""
         store, resolver = self._store, self._resolver
-        roots = next_roots(store, work.cursor, STEP)
-        for root in roots:
-            component = store.component(root, in_passing=True)
+        found = list(islice(next_components(store, work.cursor), STEP))
+        for root, value in found:
+            component = store.component(root, value)
             if component is not None and not component.redirect:
                 resolver.adopt_next(component, now_ms)
-        if len(roots) < STEP:
+        if len(found) < STEP:
             work.done, work.before, work.cursor = True, "", ""
         else:
-            work.cursor = roots[-1]
+            work.cursor = found[-1][0]

@@ -24,14 +24,14 @@ class Changes:
         self.adoption = adoption
         self.definitions = definitions
 
-    def waiting(self, caught_up: bool = True) -> bool:
+    def waiting(self, caught_up: bool = True, behind: bool = False) -> bool:
         """Whether there is something to do now, apart from waiting for other partitions.
 
-        `caught_up`: no touch waits. Changes of the policy are worked off only then.
+        `caught_up`: no touch waits. Changes of the policy are worked off only then. `behind`: many do.
         """
         if self.adoption.waiting():
             return caught_up
-        return not self.adoption.open_steps() and self.definitions.waiting(caught_up)
+        return not self.adoption.open_steps() and self.definitions.waiting(behind)
 
     def take(self, message: Filled | Taken | Adopted) -> None:
         """News of this or another partition. Part of the batch under way."""
@@ -54,14 +54,12 @@ class Changes:
         self.adoption.rollback(before[0])
         self.definitions.rollback(before[1])
 
-    async def step(
-        self, now_ms: int, flush_all: Callable[[], Awaitable[None]], caught_up: bool = True
-    ) -> None:
+    async def step(self, now_ms: int, flush_all: Callable[[], Awaitable[None]], behind: bool = False) -> None:
         """Do one step of the work, as part of the batch under way, if it is still its turn."""
         if self.adoption.open_steps():
             await self.adoption.step(now_ms, flush_all)
         else:
-            await self.definitions.step(now_ms, flush_all, caught_up)
+            await self.definitions.step(now_ms, flush_all, behind)
 
     def flushes(self) -> bool:
         """Whether the next step writes what is committed to the disk: it reads components from there."""

@@ -16,6 +16,7 @@ from itertools import count
 from typing import Any, Final
 from zlib import crc32
 
+import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from ..core.errors import Retryable
@@ -26,6 +27,9 @@ from ..topics import INTERNAL_BYTES_MAX, REJECTED_BYTES_MAX, Topics
 from ..wire.records import encode_membership_change, encode_profile_alias
 from .crashpoints import reach
 from .snapshots import profile_value, review_value
+from .watchdog import stacks
+
+log = structlog.get_logger()
 
 TRANSACTION_TIMEOUT_MS: Final = 60_000
 OPERATION_TIMEOUT_S: Final = 30.0
@@ -61,6 +65,7 @@ async def within_limit(call: Awaitable[Any]) -> None:
     try:
         await asyncio.wait_for(call, HANG_S)
     except TimeoutError as error:
+        log.error("the Kafka client hangs", stacks=stacks())
         raise Retryable("the Kafka client hangs in a transaction", limit_s=HANG_S) from error
 
 

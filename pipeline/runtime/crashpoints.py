@@ -31,11 +31,19 @@ POINTS: Final = (
     "flush.written",  # it is on disk
 )
 """In the order of a worker's life."""
+GROWING: Final = (
+    "grow.sent",  # a transaction holds its records
+    "grow.touches",  # some of the history was copied
+    "grow.handed",  # the new partitions know where they begin
+    "grow.state",  # some of the nodes were moved
+    "grow.changes",  # the new partitions of one old one know definitions and policy
+)
+"""Those of `elo topics grow`."""
 
 
 def _parse(wanted: str) -> tuple[str, int]:
     name, _, count = wanted.partition(":")
-    if name not in POINTS:
+    if name not in POINTS + GROWING:
         raise ValueError(f"{VARIABLE}: {name!r} is not a crash point")
     return name, int(count or 1)
 

@@ -20,7 +20,6 @@ from typing import Any, Final
 
 import msgspec
 import orjson
-from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from ..core.messages import Fill, Filled, Taken
 from ..core.node import Component
@@ -28,26 +27,29 @@ from ..core.outbox import Cause, Outbox
 from ..core.resolver import EMPTY_OBJECT, Resolver
 from ..core.segments.catalogue import Catalogue
 from ..core.segments.definition import TRAIT, Definition
+from ..core.segments.marks import marks_of
 from ..core.segments.parse import definition_from_json
 from ..core.segments.references import users_of
-from ..core.touch import EVENT_HASH, decode_touch
+from ..core.stored import lies_elsewhere
+from ..core.touch import EVENT_HASH, Touch, decode_touch
 from ..settings import Settings
 from . import metrics
-from .checkpoint import address_of
+from .checkpoint import address_of, partition_of
 from .control import Control
 from .crashpoints import reach
 from .pace import Pace
-from .store import DEFINITION_KEY, MEMBERS_KEY, Store, history_key, touch_offset
-from .turns import all_reached, next_roots
+from .rereading import Rereading
+from .store import DEFINITION_KEY, MEMBERS_KEY, SPLIT_KEY, Store, history_key, touch_offset
+from .turns import all_reached, next_components
 
 WORK_KEY: Final = DEFINITION_KEY + b"\x00work"  # ids are kebab-case, so no segment is called so
 VERSION_MARK: Final = b"\x00"
 """Between id and version: every version that was taken is kept, to explain what was told by it."""
-FILL_STEP: Final = 2_000  # touches read again per batch: about 40 ms
-READ_S: Final = 0.1
-SCAN_STEP: Final = 500  # components evaluated per batch: about 30 ms
+FILL_STEP: Final = 1_000  # touches read again per batch: about 40 ms
+SCAN_STEP: Final = 5_000  # components looked at per batch, as far as SCAN_S goes
+SCAN_S: Final = 0.03
 PAUSE_FACTOR: Final = 1  # while touches come, a step is followed by so many times its own duration
-PAUSE_FACTOR_BEHIND: Final = 4  # the same while they wait: a fifth of the time; docs/decisions/0020
+PAUSE_FACTOR_BEHIND: Final = 4  # the same while many wait: a fifth of the time; docs/decisions/0020
 
 
 class Work(msgspec.Struct):
@@ -101,13 +103,11 @@ class Definitions:
     ) -> None:
         self._pace = pace
         self._control = control
-        self._settings = settings
-        self._touches = touches
         self._partition = partition
         self._partitions = partitions
         self._store = store
         self._resolver = resolver
-        self._consumer: Consumer | None = None
+        self._reader = Rereading(settings, touches, partition)
         self._flushed = False
         self._just_filled = False
         self.work = Work()
@@ -116,7 +116,7 @@ class Definitions:
         for key, value in store.scan(DEFINITION_KEY):
             if key == WORK_KEY:
                 self.work = msgspec.json.decode(value, type=Work)
-            elif key != MEMBERS_KEY and VERSION_MARK not in key[len(DEFINITION_KEY) :]:
+            elif key not in (MEMBERS_KEY, SPLIT_KEY) and VERSION_MARK not in key[len(DEFINITION_KEY) :]:
                 definition = definition_from_json(orjson.loads(value))
                 self.applied[definition.id] = definition
         self._use()
@@ -126,10 +126,10 @@ class Definitions:
         """Next offset of the definitions topic that this partition has not applied."""
         return self.work.offset
 
-    def waiting(self, caught_up: bool = True) -> bool:
+    def waiting(self, behind: bool = False) -> bool:
         """Whether there is something to do now, apart from waiting for other partitions.
 
-        `caught_up`: no touch waits, so more of the time may be taken.
+        `behind`: many touches wait, so less of the time may be taken.
         """
         work = self.work
         if work.done and self._control.view[0] != work.offset:
@@ -138,7 +138,7 @@ class Definitions:
             open_steps = work.fill_next < work.fill_end or work.taken >= work.sent
         else:
             open_steps = not work.done and self._all_filled()
-        return open_steps and self._pace.allows(PAUSE_FACTOR if caught_up else PAUSE_FACTOR_BEHIND)
+        return open_steps and self._pace.allows(PAUSE_FACTOR_BEHIND if behind else PAUSE_FACTOR)
 
     def flushes(self) -> bool:
         """Whether the next step writes to the disk."""
@@ -255,14 +255,12 @@ class Definitions:
         self.work = work
         self._store.put(WORK_KEY, msgspec.json.encode(work))
 
-    async def step(
-        self, now_ms: int, flush_all: Callable[[], Awaitable[None]], caught_up: bool = True
-    ) -> None:
+    async def step(self, now_ms: int, flush_all: Callable[[], Awaitable[None]], behind: bool = False) -> None:
         """Do one step of the work, as part of the batch under way."""
         work = self.work
-        if (work.done and work.told >= work.offset) or not self.waiting(caught_up):
+        if (work.done and work.told >= work.offset) or not self.waiting(behind):
             return  # Nothing is left, or another partition has just taken its turn.
-        started = time.monotonic()
+        self._pace.begin()  # It ends when the batch is written.
         if work.fill_next < work.fill_end:
             records = await asyncio.to_thread(self._read)
             self._resolver.outputs.outbox.filled += len(records)
@@ -281,46 +279,24 @@ class Definitions:
             self._scan(now_ms)
         self._save(work)
         self._use()
-        self._pace.took(time.monotonic() - started)
         reach("definitions.step")
 
     # -- fill ------------------------------------------------------------------------------------------------
 
     def _read(self) -> list[Any]:
-        """The next records of the history.
-
-        Moves `fill_next`; at the end of the range it equals `fill_end`.
-        """
+        """The next records of the history. Moves `fill_next`, at last to `fill_end`."""
         work = self.work
-        if self._consumer is None:
-            self._consumer = Consumer(
-                self._settings.kafka_config(
-                    group_id=f"{self._settings.group}-history",
-                    enable_auto_commit=False,
-                    enable_partition_eof=True,
-                    isolation_level="read_committed",
-                    auto_offset_reset="earliest",
-                )
-            )
-            self._consumer.assign([TopicPartition(self._touches, self._partition, work.fill_next)])
-        records = []
-        # Whoever asks for many waits for all of them, and the batch, with its touches, waits as well.
-        first = self._consumer.consume(1, READ_S)
-        for message in [*first, *(self._consumer.consume(FILL_STEP - 1, 0) if first else ())]:
-            error = message.error()
-            if error is None and message.offset() < work.fill_end:
-                records.append(message)
-                work.fill_next = message.offset() + 1
-            elif error is None or error.code() == KafkaError._PARTITION_EOF:
-                work.fill_next = work.fill_end
-        if work.fill_next >= work.fill_end:
-            self.close()
+        records, work.fill_next = self._reader.read(work.fill_next, work.fill_end, FILL_STEP)
         return records
 
     def _fill(self, records: list[Any], now_ms: int) -> None:
         finders = self._resolver.outputs.catalogue.finders
         wanted = {key: (capacity, counts) for key, capacity, counts in self.work.fill}
+        keys: list[bytes] = []
+        found: list[tuple[Any, Touch, list[tuple[str, int, bool]]]] = []
         for record in records:
+            if partition_of(record.key().decode(), self._partitions) != self._partition:
+                continue  # It moved when the partition was split: a new one has it.
             touch = decode_touch(record.value())
             finder = finders.get(touch.type)
             if finder is None:
@@ -331,9 +307,10 @@ class Definitions:
                 for leaf in finder.find(properties)
                 if leaf.key in wanted
             ]
-            if not leaves:
-                continue
-            seen = self._store.get(history_key(record.key(), record.value()[EVENT_HASH]))
+            if leaves:
+                keys.append(history_key(record.key(), record.value()[EVENT_HASH]))
+                found.append((record, touch, leaves))
+        for (record, touch, leaves), seen in zip(found, self._store.get_all(keys), strict=True):
             if seen is not None and touch_offset(seen) == record.offset():  # Not a repetition of another one.
                 fill = Fill(touch.identifiers[0], touch.event_id, touch.occurred_at, leaves, self._partition,
                             self.work.offset)  # fmt: skip
@@ -343,18 +320,30 @@ class Definitions:
 
     def _scan(self, now_ms: int) -> None:
         work, store = self.work, self._store
-        roots = next_roots(store, work.cursor, SCAN_STEP)
-        self._resolver.outputs.outbox.scanned += len(roots)
-        for root in roots:
-            component = store.component(root)
-            if component is not None:
-                self._apply(component, now_ms)
-        if len(roots) < SCAN_STEP:
+        marks, looked = self._marks(), 0
+        until_s = time.monotonic() + SCAN_S
+        for root, value in next_components(store, work.cursor):
+            if looked >= SCAN_STEP or time.monotonic() > until_s:
+                break
+            looked += 1
+            work.cursor = root
+            if root in store.changed_components or value is None or _is_marked(value, marks):
+                component = store.component(root, value)
+                if component is not None:
+                    self._apply(component, now_ms)
+        else:
             work.done = True
             work.changed, work.initial, work.silent, work.deleted = [], [], [], []
             work.fill, work.drop, work.cursor = [], [], ""
-        else:
-            work.cursor = roots[-1]
+        self._resolver.outputs.outbox.scanned += looked
+
+    def _marks(self) -> set[bytes] | None:
+        """What stands in everything stored that the change can concern; None: look at all."""
+        work, deciding = self.work, self._resolver.outputs.deciding
+        if any(name.startswith(TRAIT) for name in work.deleted):
+            return None
+        marks = marks_of(deciding, (name for name in work.changed if name in deciding.segments))
+        return None if marks is None else marks.union(one.encode() for one in (*work.deleted, *work.drop))
 
     def _apply(self, component: Component, now_ms: int) -> None:
         work, outputs = self.work, self._resolver.outputs
@@ -389,6 +378,9 @@ class Definitions:
 
     def close(self) -> None:
         """Close the reader of the history, if there is one."""
-        if self._consumer is not None:
-            self._consumer.close()
-            self._consumer = None
+        self._reader.close()
+
+
+def _is_marked(value: bytes, marks: set[bytes] | None) -> bool:
+    """Whether a stored component must be looked at because of one of these texts."""
+    return marks is None or any(mark in value for mark in marks) or lies_elsewhere(value)

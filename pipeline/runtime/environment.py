@@ -18,6 +18,7 @@ from ..settings import Settings
 from ..topics import Topics
 from .control import Control
 from .pace import Pace
+from .watchdog import Watchdog
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class Environment:
     transactional_id: str
     wake: Callable[[], None]
     reopen: Callable[[], None]
+    watchdog: Watchdog
     pace: Pace = field(default_factory=Pace)
 
     @property

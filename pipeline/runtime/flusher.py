@@ -11,10 +11,12 @@ from collections.abc import Awaitable, Callable
 from copy import copy
 from typing import Any, Final
 
+from . import metrics
 from .crashpoints import reach
 from .environment import wall_ms
 from .measures import Measures
 from .opening import Partition
+from .watchdog import Watchdog
 
 PENDING_MAX: Final = 20_000  # records of a partition that wait; more are written before the interval is over
 TURNS: Final = 8  # partitions begin their intervals one after the other, so that they do not write at once
@@ -32,6 +34,7 @@ class Flusher:
         in_thread: Callable[..., Awaitable[Any]],
         measures: Measures,
         changelog_next: Callable[[], int],
+        watchdog: Watchdog,
     ) -> None:
         self._partition = partition
         self._touches = touches
@@ -39,6 +42,8 @@ class Flusher:
         self._in_thread = in_thread
         self._measures = measures
         self._changelog_next = changelog_next
+        self._watchdog = watchdog
+        self._name = f"write of partition {number}"
         self._flushed_at = time.monotonic() + self._interval_s * (number % TURNS) / TURNS
         self._running: asyncio.Future[None] | None = None
 
@@ -77,7 +82,13 @@ class Flusher:
 
     async def _write(self, position: Any) -> None:
         reach("flush.begun")
-        await self._in_thread(self._partition.store.flush, position)
+        begun_at = time.monotonic()
+        self._watchdog.begin(self._name)
+        try:
+            await self._in_thread(self._partition.store.flush, position)
+        finally:
+            self._watchdog.end(self._name)
+        metrics.FLUSH_SECONDS.observe(time.monotonic() - begun_at)
         reach("flush.written")
         self._partition.store.end_flush()
         self._measures.flushed(self._partition.store)

@@ -1,7 +1,8 @@
-"""`/livez`, `/readyz` and `/metrics` of a worker, on an HTTP server of its own port.
+"""`/livez`, `/readyz`, `/startupz` and `/metrics` of a worker, on an HTTP server of its own port.
 
-Live means that the event loop turns. Ready means that every owned partition is restored and reads. Restoring
-a partition never makes a worker look dead.
+Live means that the event loop turns: nothing else makes a restart useful, least of all a long restore.
+Started means that the worker was admitted to its group once; it needs no partition for that. Ready means that
+every partition that it has is restored and reads.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from typing import Any
 
 import orjson
 from aiohttp import web
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from ..core.errors import ConfigError
 from . import metrics
@@ -27,6 +27,13 @@ class Health:
         """200 as long as the event loop turns."""
         return web.json_response({"status": "live"})
 
+    async def startup(self, request: web.Request) -> web.Response:
+        """200 from the moment on at which the group has admitted the worker; 503 before."""
+        started = self.worker.is_started()
+        return web.json_response(
+            {"status": "started" if started else "starting"}, status=200 if started else 503
+        )
+
     async def ready(self, request: web.Request) -> web.Response:
         """200 when every owned partition serves; 503 while one is restored or none was assigned yet."""
         tasks = self.worker.tasks
@@ -39,9 +46,9 @@ class Health:
         return web.Response(body=body, status=200 if ready else 503, content_type="application/json")
 
     async def metrics(self, request: web.Request) -> web.Response:
-        """Everything that is declared in metrics.py, in the Prometheus text format."""
-        body = generate_latest(metrics.REGISTRY)
-        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+        """Everything that is declared in metrics.py, as the one who asks wants it."""
+        body, kind = metrics.exposition(metrics.REGISTRY, request.headers.get("Accept", ""))
+        return web.Response(body=body, headers={"Content-Type": kind})
 
 
 def check_port(host: str, port: int) -> None:
@@ -58,18 +65,24 @@ def check_port(host: str, port: int) -> None:
             ) from error
 
 
-async def serve(health: Health, host: str, port: int) -> None:
-    """Start the server; port 0 means none. The port was checked before the worker started."""
-    if port == 0:
-        return
+def application(health: Health) -> web.Application:
+    """What is answered under which path."""
     app = web.Application()
     app.add_routes(
         [
             web.get("/livez", health.live),
+            web.get("/startupz", health.startup),
             web.get("/readyz", health.ready),
             web.get("/metrics", health.metrics),
         ]
     )
-    runner = web.AppRunner(app, access_log=None)
+    return app
+
+
+async def serve(health: Health, host: str, port: int) -> None:
+    """Start the server; port 0 means none. The port was checked before the worker started."""
+    if port == 0:
+        return
+    runner = web.AppRunner(application(health), access_log=None)
     await runner.setup()
     await web.TCPSite(runner, host, port).start()

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from ..core.past import Arrival
 from ..core.touch import EVENT_HASH, Touch, decode_touch
 from ..settings import Settings
-from .restore import offsets_since, read_logs
+from .checkpoint import partition_of
+from .restore import offsets_since, partitions_of, read_logs
 
 
 def read_touches(
@@ -43,12 +44,15 @@ def read_arrivals(
     starts = dict.fromkeys(partitions, 0)
     if since_ms:
         starts = offsets_since(settings, topic, starts, since_ms)
+    count = partitions_of(settings, topic)
     seen: set[tuple[bytes, bytes]] = set()
     for records in read_logs(settings, topic, starts):
         for record in records:
             key = record.key()
             if of_key is not None and not of_key(key):
                 continue
+            if partition_of(key.decode(), count) != record.partition():
+                continue  # It was copied to another one when this one was split.
             value = record.value()
             touch, event = decode_touch(value), (key, value[EVENT_HASH])
             if event not in seen and (matching is None or matching(touch)):

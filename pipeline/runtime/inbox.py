@@ -7,7 +7,7 @@ generation of the group left behind): it is refused, and the reader must go back
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 
@@ -22,10 +22,14 @@ class Stretch(Protocol):
 
 
 class Inbox:
-    """Records of the two inputs of one partition. Offsets below `expected` are skipped."""
+    """Records of the two inputs of one partition. Offsets below `expected` are skipped.
 
-    def __init__(self, expected: Mapping[str, int]) -> None:
+    `belongs`: whether a record is for this partition; None: all are.
+    """
+
+    def __init__(self, expected: Mapping[str, int], belongs: Callable[[Any], bool] | None = None) -> None:
         self.expected = dict(expected)
+        self._belongs = belongs
         self.waiting: dict[str, deque[Any]] = {topic: deque() for topic in expected}
         self.epochs: dict[str, int] = dict.fromkeys(expected, 0)
 
@@ -46,6 +50,8 @@ class Inbox:
             records = batch.records
             if batch.position_start < expected:
                 records = [record for record in records if record.offset() >= expected]
+            if self._belongs is not None:
+                records = [record for record in records if self._belongs(record)]
             self.waiting[batch.topic].extend(records)
             self.expected[batch.topic] = batch.position_end
         return True

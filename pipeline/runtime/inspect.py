@@ -71,8 +71,13 @@ def _latest(log: Iterable[list[Any]]) -> tuple[Records, Records]:
 def read_components(settings: Settings) -> Iterator[Component]:
     """Every live component of every partition, with all its pages."""
     for partition in range(partitions_of(settings, settings.topics().state)):
-        components, pages = latest_records(settings, partition)
-        yield from _live(components.items(), pages)
+        yield from live_components(settings, partition)
+
+
+def live_components(settings: Settings, partition: int) -> Iterator[Component]:
+    """Every live component of one partition, with all its pages."""
+    components, pages = latest_records(settings, partition)
+    yield from _live(components.items(), pages)
 
 
 def choose_components(settings: Settings, most: int, above: int) -> Chosen | None:

@@ -18,7 +18,7 @@ from ..core.decision_reader import DecisionReader
 from ..core.decisions import STEWARD_LABEL, Decision
 from ..core.errors import InvariantViolation, Reason, Rejection, Retryable
 from ..core.policy import Policy
-from ..core.touch import Touch, encode_marked, encode_touch
+from ..core.touch import Touch, encode_marked, encode_touch, partition_origin
 from ..core.touchpoint import TouchpointReader
 from ..settings import Settings
 from ..topics import REJECTED_BYTES_MAX, Topics
@@ -47,6 +47,8 @@ class Intake:
         self._has_policy = asyncio.Event()
         self._failure: KafkaError | None = None
         self._left_out = (0, 0)
+        self.handled_ms: dict[tuple[str, int], int] = {}
+        """Topic and partition → timestamp of the last record handled."""
         self._sources = {
             topic: metrics.TOUCHPOINTS.labels(topics.source_of(topic)) for topic in topics.touchpoints
         }
@@ -94,6 +96,12 @@ class Intake:
                 await asyncio.sleep(0.005)
             self._handle_slice(records[start : start + SLICE_RECORDS])
             await asyncio.sleep(0)
+        last = records[-1]
+        self.handled_ms[last.topic(), last.partition()] = last.timestamp()[1]
+
+    def lag_seconds(self, topic: str, partition: int, now_ms: int) -> float:
+        """Age of the last record handled of a partition of which some wait, s."""
+        return max(now_ms - self.handled_ms.get((topic, partition), now_ms), 0) / 1000
 
     def _handle_slice(self, records: list[Any]) -> None:
         if records[0].topic() == self.topics.decisions:
@@ -113,22 +121,27 @@ class Intake:
             if isinstance(told, Rejection):
                 self._reject(record, told)
             else:
-                self._send_decision(told.decision, told.touches())
+                self._send_decision(told.decision, told.touches(), self._origin_of(record))
 
-    def _send_decision(self, decision: Decision, touches: list[Touch]) -> None:
+    def _origin_of(self, record: Any) -> int:
+        number = self.topics.inputs.index(record.topic()) + 1
+        return partition_origin(number, record.partition()) + int(record.offset())
+
+    def _send_decision(self, decision: Decision, touches: list[Touch], origin: int = 0) -> None:
         metrics.DECISIONS.labels(decision.source or STEWARD_LABEL, decision.action.value).inc()
+        metrics.SENT.inc(len(touches))
         for touch in touches:
-            key = touch.identifiers[0].encode()
+            key, value = touch.identifiers[0].encode(), encode_marked(touch, origin)
             try:
-                self._producer.produce(self.topics.touches, encode_marked(touch), key,
-                                       crc32(key) % self.partitions)  # fmt: skip
+                self._producer.produce(self.topics.touches, value, key, crc32(key) % self.partitions)
             except BufferError:
                 self._wait_for_room()
-                self._producer.produce(self.topics.touches, encode_marked(touch), key,
-                                       crc32(key) % self.partitions)  # fmt: skip
+                self._producer.produce(self.topics.touches, value, key, crc32(key) % self.partitions)
 
     def _send_contact(self, touch: Touch) -> Rejection | None:
-        """Send what a source has decided about its contacts; or say why it cannot be."""
+        """Send what a source has decided about its contacts; or say why it cannot be. The touch itself, which
+        has the origin, follows.
+        """
         decision = self.contacts.decision_in(touch)
         if isinstance(decision, Decision):
             self._send_decision(decision, decision.touches())
@@ -143,6 +156,7 @@ class Intake:
             self.topics.touches,
             self.partitions,
         )
+        begin, rejected = self._origin_of(records[0]) - records[0].offset(), 0
         for record in records:
             try:
                 touch = read(record.value(), now_ms)
@@ -154,14 +168,16 @@ class Intake:
                 touch = Rejection(Reason.INTERNAL_ERROR, detail=type(error).__name__)
             if touch.__class__ is Rejection:
                 self._reject(record, touch)
+                rejected += 1
                 continue
-            key = touch.identifiers[0].encode()
+            key, value = touch.identifiers[0].encode(), encode_touch(touch, begin + record.offset())
             try:
-                produce(touches, encode_touch(touch), key, crc32(key) % partitions)
+                produce(touches, value, key, crc32(key) % partitions)
             except BufferError:
                 self._wait_for_room()
-                produce(touches, encode_touch(touch), key, crc32(key) % partitions)
+                produce(touches, value, key, crc32(key) % partitions)
         self._sources[records[0].topic()].inc(len(records))
+        metrics.SENT.inc(len(records) - rejected)
         self._count_left_out()
 
     def _read_cloudevent(self, record: Any, now_ms: int) -> Touch | Rejection | None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from ..core.outbox import Cause, Outbox
+import shutil
+from collections.abc import Mapping
+
+from ..core.outbox import Cause, MembershipChange, Outbox
 from ..topics import Topics
 from . import metrics
+from .rocks import internals
 from .store import Store
+from .work import Work
 
 _LIVE_CAUSES = frozenset((Cause.EVENT, Cause.MERGE, Cause.CONSENT))
 
@@ -37,11 +42,18 @@ class Measures:
         self.ahead = after
         return after
 
-    def committed(self, outbox: Outbox, duplicates: int, members: dict[str, int], now_ms: int) -> None:
-        """A batch is committed at wall clock `now_ms`, after which the segments have so many `members`."""
+    def committed(self, work: Work, now_ms: int) -> None:
+        """A batch is committed at wall clock `now_ms`."""
+        outbox = work.outbox
         metrics.APPLIED.inc(outbox.touches)
-        if duplicates:
-            metrics.DUPLICATES.inc(duplicates)
+        if work.duplicates:
+            metrics.DUPLICATES.inc(work.duplicates)
+        if work.size > work.touches:
+            metrics.MAIL_HANDLED.inc(work.size - work.touches)
+        if work.fired:
+            metrics.TIMERS.inc(len(work.fired))
+            for due_ms, _ in work.fired:
+                metrics.TIMER_LATE.observe(max(now_ms - due_ms, 0) / 1000)
         if outbox.joins:
             metrics.JOINS.inc(outbox.joins)
         if outbox.judged:
@@ -57,7 +69,7 @@ class Measures:
         metrics.ALIASES.inc(len(outbox.aliases))
         metrics.PROFILES.inc(len(outbox.snapshots))
         if outbox.changes:
-            self._changes(outbox, members, now_ms)
+            self._changes(outbox, work.members, now_ms)
 
     def _changes(self, outbox: Outbox, members: dict[str, int], now_ms: int) -> None:
         for change in outbox.changes:
@@ -65,7 +77,9 @@ class Measures:
                 continue
             metrics.CHANGES.labels(change.segment_id, change.change, change.cause).inc()
             if change.cause in _LIVE_CAUSES:
-                metrics.TOUCH_TO_CHANGE.observe(max(now_ms - change.decided_at, 0) / 1000)
+                metrics.TOUCH_TO_CHANGE.observe(
+                    max(now_ms - change.decided_at, 0) / 1000, exemplar_of(change, outbox.traces)
+                )
         for segment, count in members.items():
             difference = count - self.members.get(segment, 0)
             if difference:
@@ -75,6 +89,16 @@ class Measures:
     def flushed(self, store: Store) -> None:
         """The local state has changed on disk."""
         metrics.STATE_BYTES.labels(self.partition).set(store.size_bytes())
+        metrics.DISK_FREE.set(shutil.disk_usage(store.path).free)
+        told = internals(store.db)
+        metrics.BLOCK_CACHE_BYTES.set(told.block_cache_bytes)
+        for gauge, value in (
+            (metrics.MEMTABLE_BYTES, told.memtable_bytes),
+            (metrics.LEVEL0_FILES, told.level0_files),
+            (metrics.COMPACTION_BYTES, told.pending_compaction_bytes),
+            (metrics.WRITE_STOPPED, told.write_stopped),
+        ):
+            gauge.labels(self.partition).set(value)
 
     def timers_due(self, count: int) -> None:
         """How many timers are due and have not fired."""
@@ -85,11 +109,14 @@ class Measures:
         for segment, count in self.members.items():
             metrics.SEGMENT_PROFILES.labels(segment).dec(count)
         self.members = {}
-        for gauge in (
-            metrics.STATE_BYTES, metrics.TIMERS_DUE, metrics.RESTORE_REMAINING, metrics.POLICY_VERSION,
-            metrics.POLICY_PENDING, metrics.DEFINITIONS_PENDING, metrics.BACKFILL_REMAINING,
-        ):  # fmt: skip
+        for gauge in metrics.PER_PARTITION:
             gauge.remove_by_labels({"partition": str(self.partition)})
         for topic in self._topics:
             for gauge in (metrics.LAG_RECORDS, metrics.LAG_SECONDS):
                 gauge.remove_by_labels({"topic": topic, "partition": str(self.partition)})
+
+
+def exemplar_of(change: MembershipChange, traces: Mapping[str, str]) -> dict[str, str] | None:
+    """The trace of a touch that decided a change, if one carries a trace."""
+    trace = next((traces[one] for one in change.event_ids if one in traces), "") if traces else ""
+    return metrics.exemplar(trace) if trace else None

@@ -8,26 +8,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from rocksdict import Cache
 
-from ..core.errors import Retryable
+from ..core.errors import ConfigError, Retryable
 from ..core.outputs import Outputs
 from ..core.resolver import Resolver
 from ..core.segments.catalogue import Catalogue
 from . import metrics
 from .adoption import Adoption
 from .changes import Changes
+from .checkpoint import partition_of
 from .crashpoints import reach
 from .definitions import Definitions
 from .environment import Environment, wall_ms
 from .owner import committed_offsets, last_owner
-from .restore import restore, topic_id
+from .restore import partitions_of, restore, topic_id
 from .rocks import wipe
 from .sample import NOTED, Sample
-from .store import Position, Store
+from .store import SPLIT_KEY, Position, Store
 
 log = structlog.get_logger()
 
@@ -39,7 +40,10 @@ STALE_STATE_MS: Final = 3 * 86_400_000
 
 @dataclass(slots=True)
 class Partition:
-    """An open partition. `offsets`: topic → next offset to handle, as committed."""
+    """An open partition. `offsets`: topic → next offset to handle, as committed.
+
+    `belongs`: whether a record that is read is for this partition; None: all are.
+    """
 
     store: Store
     position: Position
@@ -48,6 +52,7 @@ class Partition:
     resolver: Resolver
     changes: Changes
     sample: Sample
+    belongs: Callable[[Any], bool] | None
 
     def close(self) -> None:
         """Drop what was not committed and close the files."""
@@ -58,11 +63,16 @@ class Partition:
 def open_partition(env: Environment, partition: int, is_local: Callable[[str], bool]) -> Partition:
     """Open partition `partition`. Raises KafkaException or Retryable when the broker does not answer."""
     settings, topics = env.settings, env.topics
+    if (found := partitions_of(settings, topics.touches)) != env.partitions:
+        raise ConfigError(
+            f"topic {topics.touches} has {found} partitions now and had {env.partitions} when this worker "
+            "was started, start it again"
+        )
     inputs = (topics.touches, topics.mail)
     owner = last_owner(settings, topics.touches, partition, env.transactional_id)
     offsets, note = committed_offsets(settings, inputs, partition, owner)
     reach("task.fenced")
-    store, position = _open_store(env, partition)
+    store, position = open_store(env, partition, topic_id(env.settings, topics.state))
     try:
         now_ms = wall_ms()
         restore(settings, store, (topics.state, topics.touches), partition, offsets[topics.touches], position,
@@ -81,7 +91,22 @@ def open_partition(env: Environment, partition: int, is_local: Callable[[str], b
     except BaseException:
         store.close()
         raise
-    return Partition(store, position, offsets, outputs, resolver, changes, sample)
+    belongs = _filter(env, partition, int(store.get(SPLIT_KEY) or 0), offsets[topics.touches])
+    return Partition(store, position, offsets, outputs, resolver, changes, sample, belongs)
+
+
+def _filter(env: Environment, partition: int, split: int, next_touch: int) -> Callable[[Any], bool] | None:
+    """Keeps off the touches that went to a new partition when this one was split at offset `split`."""
+    if next_touch >= split:
+        return None
+    touches, partitions = env.topics.touches, env.partitions
+
+    def belongs(record: Any) -> bool:
+        if record.topic() != touches or record.offset() >= split:
+            return True
+        return partition_of(record.key().decode(), partitions) == partition
+
+    return belongs
 
 
 def open_or_rebuild(path: Path, cache: Cache, nodes_bytes: int) -> Store:
@@ -101,10 +126,11 @@ def open_or_rebuild(path: Path, cache: Cache, nodes_bytes: int) -> Store:
     return Store(path, cache, nodes_bytes)
 
 
-def _open_store(env: Environment, partition: int) -> tuple[Store, Position]:
-    """The local state; an empty one if it belongs to another topic or is too old to be trusted."""
+def open_store(env: Environment, partition: int, incarnation: str) -> tuple[Store, Position]:
+    """The local state; an empty one if it belongs to another incarnation of the topic, whose id that is, or
+    if it is too old to be trusted.
+    """
     path = env.data_dir / f"partition-{partition}"
-    incarnation = topic_id(env.settings, env.topics.state)
     store = open_or_rebuild(path, env.cache, env.nodes_bytes)
     position = store.position()
     if (

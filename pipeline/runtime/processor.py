@@ -22,13 +22,14 @@ from confluent_kafka import TopicPartition
 from ..core.errors import InvariantViolation
 from ..core.messages import Message
 from ..core.outbox import Output
+from ..core.outputs import PUBLISH_BATCH_MAX
 from . import metrics
 from .alone import Alone
 from .checkpoint import Checkpoint, Fenced, MustAbort, partition_of, within_limit
 from .crashpoints import reach
 from .environment import Environment
 from .task import Task
-from .work import Rejected, Work, reject
+from .work import Rejected, Work, reject, trace_of
 
 log = structlog.get_logger()
 
@@ -189,6 +190,7 @@ class Processor:
         Raises Void if the commit before fails.
         """
         rejections: list[Rejected] = []
+        begun_at = time.monotonic()
         while True:
             batch = {task: records for task, records in batch.items() if not task.stopping}
             membership = self.environment.membership()
@@ -221,7 +223,10 @@ class Processor:
                 self._rollback(works)
                 await self._redo(void)
                 continue
+            metrics.BATCH_SECONDS.observe(time.monotonic() - begun_at)
+            metrics.BATCH_RECORDS.observe(sum(work.size for work in works.values()))
             self._begin_commit(batch, works, effects, rejections, membership)
+            self.environment.pace.end()
             return
 
     async def _take_in(self, batch: Batch, works: Works, effects: Effects) -> None:
@@ -242,10 +247,12 @@ class Processor:
             task.acknowledge(work)
         self._deliver(works, effects)
         await self._settle()
-        for task, work in works.items():
-            task.conclude(work)
+        published = 0
+        for done, (task, work) in enumerate(works.items()):
+            published += task.conclude(work, (PUBLISH_BATCH_MAX - published) // (len(works) - done))
 
     def _rollback(self, works: Works) -> None:
+        self.environment.pace.end()
         for task, work in works.items():
             task.rollback(work)
 
@@ -254,7 +261,8 @@ class Processor:
         ((task, (record,)),) = ((task, records) for task, records in batch.items() if records)
         if record.topic() != self.environment.topics.touches:
             raise error
-        log.error("a touch raised", partition=task.partition, offset=record.offset(), error=repr(error))
+        log.error("a touch raised", partition=task.partition, offset=record.offset(), error=repr(error),
+                  **trace_of(record.value()))  # fmt: skip
         return reject(record, error)
 
     # -- its commit ------------------------------------------------------------------------------------

@@ -173,9 +173,9 @@ def restore(
         release: ends the transaction that the last owner has left open.
     """
     state, touches = names
-    remaining = metrics.RESTORE_REMAINING.labels(partition)
     end = log_ends(settings, state, (partition,))[partition]
     history_records = max(touches_next - position.touches_next, 0)
+    remaining = Remaining(partition, max(end - position.state_next, 0) + history_records)
     for records in read_log(settings, state, partition, position.state_next, end, release):
         latest = {record.key(): record.value() for record in records}
         position.state_next = records[-1].offset() + 1
@@ -186,7 +186,7 @@ def restore(
         reach("restore.state")
     if history_records:
         for records in read_log(settings, touches, partition, position.touches_next):
-            _restore_history(store, records, position, touches_next, history_since_ms)
+            apply_history(store, records, position, touches_next, history_since_ms)
             on_progress(len(records))
             remaining.set(touches_next - position.touches_next)
             reach("restore.history")
@@ -195,9 +195,26 @@ def restore(
     remaining.set(0)
 
 
-def _restore_history(
+class Remaining:
+    """How much of a restore is left, in records and in time. Offsets stand for records."""
+
+    def __init__(self, partition: int, records: int) -> None:
+        self._records = metrics.RESTORE_REMAINING.labels(partition)
+        self._seconds = metrics.RESTORE_SECONDS.labels(partition)
+        self._begun_at, self._begun_with = time.monotonic(), records
+
+    def set(self, records: int) -> None:
+        """So many are left."""
+        done = self._begun_with - records
+        elapsed_s = time.monotonic() - self._begun_at
+        self._records.set(records)
+        self._seconds.set(records * elapsed_s / done if done > 0 else 0)
+
+
+def apply_history(
     store: Store, records: list[Any], position: Position, touches_next: int, history_since_ms: int
 ) -> None:
+    """Remember the touches among `records` that lie below offset `touches_next`, apart from old ones."""
     seen = []
     for record in records:
         if record.offset() >= touches_next:

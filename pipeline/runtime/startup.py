@@ -59,11 +59,11 @@ def check_topics(settings: Settings, topics: Topics) -> int:
             raise ConfigError(f"topic {spec.name} does not exist, run `elo topics create`")
     counts = {spec.name: len(found[spec.name].partitions) for spec in topics.specs() if spec.partitioned}
     partitions = counts[topics.touches]
-    for name in (topics.mail, topics.state, topics.sample, *topics.touchpoints):
+    for name in topics.together:
         if counts[name] != partitions:
             raise ConfigError(
                 f"topic {name} has {counts[name]} partitions and {topics.touches} has {partitions}, "
-                "give them the same number (`elo topics create` does)"
+                "give them the same number: finish a growth that was begun with `elo topics grow`"
             )
     if len(found[topics.decisions].partitions) != 1:
         raise ConfigError(
@@ -82,14 +82,15 @@ def make_data_dir(settings: Settings) -> None:
         ) from error
 
 
-def take_worker_id(data_dir: Path) -> tuple[str, IO[str]]:
-    """A name for this worker that lasts as long as its data directory, and the lock that keeps others off it.
+def take_worker_id(settings: Settings) -> tuple[str, Path, IO[str]]:
+    """The id of this worker, its directory of state, and the lock that keeps others off both.
 
-    Workers that share a directory have one each.
+    The id is its name, if it has one, else one that lasts as long as the data directory. Workers that share a
+    data directory have an id and a directory of state each.
     """
     number = 0
     while True:
-        file = (data_dir / f"worker-{number}").open("a+")
+        file = (settings.data_dir / f"worker-{number}").open("a+")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -97,9 +98,12 @@ def take_worker_id(data_dir: Path) -> tuple[str, IO[str]]:
             number += 1
             continue
         file.seek(0)
-        name = file.read().strip()
-        if not name:
-            name = uuid4().hex
-            file.write(name)
+        kept = file.read().strip()
+        if not kept:
+            kept = uuid4().hex
+            file.write(kept)
             file.flush()
-        return name, file
+        directory = settings.data_dir / (settings.topic_prefix or "default")
+        if number:
+            directory = directory.with_name(f"{directory.name}~{number}")
+        return settings.worker_name or kept, directory, file

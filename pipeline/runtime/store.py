@@ -30,13 +30,14 @@ from ..core.node import (
 )
 from .cache import Recent
 from .position import Position
-from .rocks import merged, options
+from .rocks import batch_of, merged, options
 from .timers import TIMER_KEY, Timers, timer_key
 
 HISTORY_KEY: Final = b"h"
 DEFINITION_KEY: Final = b"s"
 MEMBERS_KEY: Final = DEFINITION_KEY + b"\x00members"
 """How many profiles of the partition are inside each segment, for the metric."""
+SPLIT_KEY: Final = DEFINITION_KEY + b"\x00split"  # see runtime/growing.py
 POSITION_KEY: Final = b"\x00position"
 _SEEN: Final = struct.Struct(">qq")  # offset in elo.touches, broker time in ms
 
@@ -112,17 +113,17 @@ class Store:
             self.identifiers.put(identifier, node)
         return node
 
-    def component(self, root: str, in_passing: bool = False) -> Component | None:
+    def component(self, root: str, passing: bytes | None = None) -> Component | None:
         """The component of a root with all its pages, or None.
 
-        `in_passing`: one of a walk over all; those that are in use stay in the cache.
+        `passing`: its newest value, found in a walk over all; those that are in use stay in the cache.
         """
         component = self.components.get(root)
         if component is None:
             key = component_key(root)
             if key in self.dropped and root not in self.changed_components:
                 return None
-            value = self.get(key)
+            value = self.get(key) if passing is None else passing
             if value is None:
                 return None
             component = Component.decode(root, value)
@@ -131,7 +132,7 @@ class Store:
                     stored = self.get(page_key(root, page))
                     if stored is not None:
                         component.load_page(page, stored)
-            keep = self.components.put_aside if in_passing else self.components.put
+            keep = self.components.put if passing is None else self.components.put_aside
             keep(root, component)
         return component
 
@@ -195,6 +196,18 @@ class Store:
         """The value of a key, committed or staged."""
         value = self._in_memory(key)
         return self.db.get(key) if value is _MISSING else value  # type: ignore[no-any-return]
+
+    def get_all(self, keys: list[bytes]) -> list[bytes | None]:
+        """As `get`, for many keys at once."""
+        found = [self._in_memory(key) for key in keys]
+        ask = [key for key, value in zip(keys, found, strict=True) if value is _MISSING]
+        read = iter(self.db.get(ask) if ask else ())
+        return [next(read) if value is _MISSING else value for value in found]
+
+    def newest(self, key: bytes, on_disk: bytes) -> bytes | None:
+        """The value of a key, committed or staged, of which the disk has this one."""
+        value = self._in_memory(key)
+        return on_disk if value is _MISSING else value
 
     def _in_memory(self, key: bytes) -> bytes | None:
         """The value of a key that is not on disk yet; `_MISSING` if there is none."""
@@ -310,8 +323,8 @@ class Store:
         """
         waiting = iter(self.flushing.items())
         while part := list(islice(waiting, FLUSH_RECORDS_MAX)):
-            self._write(_batch_of(part))
-        self._write(_batch_of([(POSITION_KEY, position.encode())]))
+            self._write(batch_of(part))
+        self._write(batch_of([(POSITION_KEY, position.encode())]))
 
     def _write(self, batch: WriteBatch) -> None:
         try:
@@ -373,16 +386,6 @@ class Store:
         """Close the files. What was not flushed is replayed from the changelog next time."""
         with contextlib.suppress(Exception):  # A disk that failed fails again here; it was said before.
             self.db.close()
-
-
-def _batch_of(records: Iterable[tuple[bytes, bytes | None]]) -> WriteBatch:
-    batch = WriteBatch(raw_mode=True)
-    for key, value in records:
-        if value is None:
-            batch.delete(key)
-        else:
-            batch.put(key, value)
-    return batch
 
 
 def _weight(component: Component) -> int:

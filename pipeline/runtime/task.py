@@ -14,6 +14,7 @@ import orjson
 import structlog
 from confluent_kafka import KafkaException
 
+from ..core.errors import InvariantViolation
 from ..core.facet import NEVER
 from ..core.messages import Adopted, Filled, Message, Taken, decode_message
 from ..core.outbox import Outbox, Output
@@ -37,6 +38,7 @@ SLICE_RECORDS: Final = 250  # records handled before the loop may turn to others
 REST_S: Final = 0.1  # a partition without records for so long is at rest: its profiles are published
 TIMER_GRACE_MS: Final = 50  # a touch logged just before a due instant is still on its way to us
 INBOX_RECORDS_MAX: Final = 4_000
+BEHIND_RECORDS: Final = 250  # more wait than come in the course of a batch
 OPENING_S: Final = 120.0
 
 
@@ -147,11 +149,12 @@ class Task:
         self.environment.understood(self.changes.adoption.for_intake())
         self.offsets = self.ahead = opened.offsets
         self.flusher = Flusher(opened, self.partition, topics.touches, settings.flush_interval_ms,
-                               self._in_thread, self.measures, changelog_next)  # fmt: skip
+                               self._in_thread, self.measures, changelog_next,
+                               self.environment.watchdog)  # fmt: skip
 
     def _start_reading(self) -> None:
         env = self.environment
-        self._inbox = Inbox(self.offsets)
+        self._inbox = Inbox(self.offsets, self._opened.belongs if self._opened else None)
         for topic, offset in self.offsets.items():
             self._inbox.epochs[topic] = env.start(topic, self.partition, offset)
         early, self._early = self._early, []
@@ -280,8 +283,8 @@ class Task:
 
     def wants_step(self) -> bool:
         """Whether a step of a change is to be done in the batch under way: not before a time is known."""
-        caught_up = self._caught_up()
-        return (caught_up or self.now_ms > 0) and self.changes.waiting(caught_up)
+        caught_up, behind = self._caught_up(), self.waiting() > BEHIND_RECORDS
+        return (caught_up or self.now_ms > 0) and self.changes.waiting(caught_up, behind)
 
     async def finish(self, work: Work, timers_max: int, step: bool) -> None:
         """Timers, up to so many, and a step of a change. What raises here is nobody's record: it ends the
@@ -291,19 +294,25 @@ class Task:
         self.now_ms = max(self.now_ms, self._stream_ms(work.caught_up))
         self._fire_timers(self.now_ms, work, timers_max)
         if step:
-            await self.changes.step(self.now_ms, lambda: self.flusher.all(self.offsets), work.caught_up)
+            behind = self.waiting() > BEHIND_RECORDS
+            await self.changes.step(self.now_ms, lambda: self.flusher.all(self.offsets), behind)
 
     def acknowledge(self, work: Work) -> None:
         """Answer what asks for an answer from the partition itself."""
         if work.outbox.taken:
             self.changes.acknowledge(work.outbox)
 
-    def conclude(self, work: Work) -> None:
-        """Profiles to publish, timers to set; then nothing more is decided, and the next batch may begin.
+    def conclude(self, work: Work, publish_max: int) -> int:
+        """Profiles to publish, up to so many, timers to set; then nothing more is decided, and the next batch
+        may begin. The batch before must have been applied.
 
-        The batch before must have been applied.
+        Returns: how many profiles had their turn. Raises if a touch is neither a new one nor a repetition.
         """
-        self.outputs.publish_all(self.now_ms, at_rest=work.caught_up and not work.size)
+        if work.touches != len(self.store.seen) + work.duplicates:
+            raise InvariantViolation("touches are unaccounted for", partition=self.partition,
+                                     since=self.ahead, handled=work.touches, repeated=work.duplicates,
+                                     new=len(self.store.seen))  # fmt: skip
+        published = self.outputs.publish_all(self.now_ms, work.caught_up and not work.size, publish_max)
         self._arm(work)
         if work.outbox.changes:
             work.members = self.measures.count_members(work.outbox)
@@ -317,6 +326,7 @@ class Task:
             or work.note != self.noted
         )
         self.ahead, self.noted = work.next_offsets, work.note
+        return published
 
     def _handle_slice(self, records: list[Any], work: Work) -> None:
         touches = self.environment.topics.touches
@@ -325,6 +335,7 @@ class Task:
         for record in records:
             if record.topic() == touches:
                 keys[record.offset()] = history_key(record.key(), record.value()[EVENT_HASH])
+        work.touches += len(keys)
         known = store.known(list(keys.values()), self.now_ms - self.environment.history_ms) if keys else set()
         for record in records:
             now_ms = record.timestamp()[1]
@@ -372,9 +383,7 @@ class Task:
             store.clear_timer(due_ms, root)
         for due_ms, root in work.armed:
             store.set_timer(due_ms, root)
-        if work.fired:
-            metrics.TIMERS.inc(len(work.fired))
-        self.measures.committed(work.outbox, work.duplicates, work.members, wall_ms())
+        self.measures.committed(work, wall_ms())
         self.environment.understood(self.changes.adoption.for_intake())
         reach("batch.applied")
         self.flusher.maybe(self.offsets)
@@ -384,12 +393,6 @@ class Task:
         next_ms = min([self.store.timers.next_ms(), *(due_ms for due_ms, _ in work.armed)])
         due_ms = next_ms if next_ms < min(self.store.timers.horizon_ms, NEVER) else None
         open_count = len(self.outputs.unpublished) + self.changes.open_steps()
-        return orjson.dumps(
-            {
-                "due": due_ms,
-                "open": open_count,
-                **self.changes.note(),
-                NOTED: self.sample.topic_id,
-                "by": self.environment.transactional_id,
-            }
-        ).decode()
+        note = {"due": due_ms, "open": open_count, **self.changes.note()}
+        note |= {NOTED: self.sample.topic_id, "by": self.environment.transactional_id}
+        return orjson.dumps(note).decode()

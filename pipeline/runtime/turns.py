@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from itertools import islice
+from collections.abc import Iterator, Mapping
 
 from ..core.node import COMPONENT_KEY, component_key
 from .store import Store
 
 
-def next_roots(store: Store, cursor: str, count: int) -> list[str]:
-    """Roots of the next `count` components on disk behind the root `cursor`, empty for the first of all.
+def next_components(store: Store, cursor: str) -> Iterator[tuple[str, bytes | None]]:
+    """Roots of the components on disk behind the root `cursor`, empty for all, with their newest value.
 
-    Fewer are the last.
+    None: it was dropped since. What the batch under way has changed is newer still.
     """
     start = component_key(cursor) + b"\x00" if cursor else COMPONENT_KEY
-    return [key[len(COMPONENT_KEY) :].decode() for key, _ in islice(store.scan(COMPONENT_KEY, start), count)]
+    for key, value in store.scan(COMPONENT_KEY, start):
+        yield key[len(COMPONENT_KEY) :].decode(), store.newest(key, value)
 
 
 def all_reached(told: Mapping[str, int], goal: int, partitions: int) -> bool:

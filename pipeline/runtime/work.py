@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..core.errors import Reason
+from ..core.errors import PipelineError, Reason
 from ..core.outbox import Outbox
+from ..core.touch import decode_touch
 from . import metrics
 from .changes import State
 
@@ -19,6 +20,7 @@ Rejected = tuple[bytes, bytes, list[tuple[str, str | bytes | None]]]
 class Work:
     """One partition's part of a batch. `size`: records taken in. `fired`, `armed`: timers as (due ms, root).
 
+    `touches`: those of its records that are touches, `duplicates` repetitions among them.
     `caught_up`: nothing was left behind it. `records`: of the changelog; `copies`: of the sample; `changed`:
     there is something to commit. `note`: what is kept beside the committed offset of touches. `members`:
     profiles in each segment after it. `before`, `members_before`: definitions and members to go back to.
@@ -35,6 +37,7 @@ class Work:
     records: dict[bytes, bytes | None] = field(default_factory=dict)
     copies: dict[bytes, bytes | None] = field(default_factory=dict)
     changed: bool = False
+    touches: int = 0
     duplicates: int = 0
     caught_up: bool = False
     note: str = ""
@@ -51,6 +54,19 @@ def next_offsets(records: list[Any], before: Mapping[str, int]) -> dict[str, int
             if not missing:
                 break
     return offsets
+
+
+def trace_of(value: bytes) -> dict[str, str]:
+    """What a log line says of the touch that it is about: `event_id`, and `trace_id` if it has one.
+
+    A touch that cannot be read says nothing.
+    """
+    try:
+        touch = decode_touch(value)
+    except PipelineError:
+        return {}
+    parts = touch.traceparent.split("-")  # W3C: version, trace, parent, flags
+    return {"event_id": touch.event_id, **({"trace_id": parts[1]} if len(parts) > 1 else {})}
 
 
 def reject(record: Any, error: Exception) -> Rejected:

@@ -26,14 +26,16 @@ from ..topics import Topics
 from ..transport import Batch, TransportOptions, batch_topic, consumer_of, create_app
 from . import metrics
 from .control import Control, decode_definition, decode_policy
-from .environment import Environment
+from .environment import Environment, wall_ms
 from .health import Health, check_port, serve
 from .intake import Intake
 from .logs import configure_logs
 from .processor import Processor
 from .published import policy_of_file
+from .standby import Standby
 from .startup import check_topics, give_memory_back, make_data_dir, take_worker_id, use_one_arena
 from .task import Task
+from .watchdog import LOOK_S, Watchdog
 
 log = structlog.get_logger()
 
@@ -52,6 +54,7 @@ GARBAGE_REST_S: Final = 5.0
 its passes over the cached nodes took half of a loaded worker's time (docs/benchmarks.md).
 """
 STOP_TIMEOUT_S: Final = 30.0
+HEARTBEAT_MS: Final = 500  # how soon a worker hears that another has come or gone; Kafka's 3 s were felt
 
 
 def run(settings: Settings) -> int:
@@ -91,8 +94,10 @@ class Worker:
         self.control = Control(settings, topics.definitions, decode_definition, self._control_changed)
         self.policies = Control(settings, topics.policy, decode_policy, self._control_changed)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._has_read_controls = self._was_admitted = False
+        self.watchdog = Watchdog(settings.watchdog_ms / 1000)
         self.app = self._make_app()
-        worker_id, self._id_lock = take_worker_id(settings.data_dir)
+        worker_id, state_dir, self._id_lock = take_worker_id(settings)
         self.environment = Environment(
             settings=settings,
             topics=topics,
@@ -114,11 +119,13 @@ class Worker:
             start=lambda topic, partition, offset: self._consumer.begin_at(TP(topic, partition), offset),
             rewind=lambda topic, partition, offset: self._consumer.rewind(TP(topic, partition), offset),
             pause=self._pause,
-            data_dir=settings.data_dir / (settings.topic_prefix or "default"),
+            data_dir=state_dir,
             transactional_id=f"{settings.group}-{worker_id}",
             wake=self._wake_processor,
             reopen=self._reopen,
+            watchdog=self.watchdog,
         )
+        self.standby = Standby(self.environment, self.fail)
 
     @property
     def _consumer(self) -> Any:
@@ -127,12 +134,15 @@ class Worker:
     def _make_app(self) -> Any:
         settings, topics = self.settings, self.topics
         internal = frozenset((topics.touches, topics.mail))
+        name = {"group_instance_id": settings.worker_name} if settings.worker_name else {}
         options = TransportOptions(
             group_id=settings.group,
             consumer_config=settings.kafka_config(
                 session_timeout_ms=settings.session_timeout_ms,
-                heartbeat_interval_ms=max(settings.session_timeout_ms // 4, 250),
+                heartbeat_interval_ms=min(settings.session_timeout_ms // 4, HEARTBEAT_MS),
+                **name,
             ),
+            leave_on_close=settings.leave_on_stop,
             # One unit of work for the group: spread topic by topic, all of elo.touches may end up at one
             # worker.
             follows=dict.fromkeys((topics.mail, *topics.touchpoints, topics.decisions), topics.touches),
@@ -176,11 +186,19 @@ class Worker:
         @app.task(on_leader=False)
         async def started() -> None:
             self._loop = asyncio.get_running_loop()
+            self.watchdog.start()
+            await serve(self.health, settings.web_host, settings.web_port)
             for control in (self.control, self.policies):
                 control.start()
                 await control.wait()
+            self._has_read_controls = True
             self._control_changed()
-            await serve(self.health, settings.web_host, settings.web_port)
+
+        @app.task(on_leader=False)
+        async def pulse() -> None:
+            while True:
+                self.watchdog.begin("event loop")
+                await asyncio.sleep(LOOK_S)
 
         @app.timer(GARBAGE_EVERY_S)
         async def garbage() -> None:
@@ -194,10 +212,18 @@ class Worker:
         @app.timer(LAG_EVERY_S)
         async def lag() -> None:
             self._measure_lag()
+            if self.settings.standby and self.is_started():
+                self.standby.want([number for number, life in self.lives.items() if not life.done()])
 
         @app.on_before_shutdown.connect
         async def drain(sender: Any, **arguments: Any) -> None:
             await self.stop_tasks()
+
+    def is_started(self) -> bool:
+        """Whether it has read definitions and policies and was admitted to the group, once."""
+        if self._has_read_controls and not self._was_admitted:
+            self._was_admitted = self._consumer.group_metadata() is not None
+        return self._was_admitted
 
     # -- partitions ------------------------------------------------------------------------------------
 
@@ -220,7 +246,9 @@ class Worker:
         for tp in tps:
             if tp.topic == self.topics.touches and (task := self.tasks.pop(tp.partition, None)) is not None:
                 task.stop()
-            metrics.LAG_RECORDS.remove_by_labels({"topic": tp.topic, "partition": str(tp.partition)})
+            for gauge in (metrics.LAG_RECORDS, metrics.LAG_SECONDS):
+                gauge.remove_by_labels({"topic": tp.topic, "partition": str(tp.partition)})
+            self.intake.handled_ms.pop((tp.topic, tp.partition), None)
 
     async def _live(self, task: Task, before: asyncio.Task[None] | None) -> None:
         """One life of a partition here. The one before must have closed its files."""
@@ -230,6 +258,7 @@ class Worker:
         try:
             await self.control.wait()
             await self.policies.wait()
+            await self.standby.release(task.partition)
             processor = self._start_processor()
             await task.open(lambda: processor.checkpoint.changelog_next.get(task.partition, 0))
             if not task.stopping:
@@ -285,6 +314,7 @@ class Worker:
         if self.processor is not None and self._processing is not None:
             self.processor.stop()
             await asyncio.wait([self._processing], timeout=STOP_TIMEOUT_S)
+        self.standby.stop()
         self.control.stop()
         self.policies.stop()
 
@@ -304,10 +334,14 @@ class Worker:
         change(TP(topic, partition))
 
     def _measure_lag(self) -> None:
+        now_ms = wall_ms()
         for tp in self._consumer.assignment():
             lag = self._consumer.lag(tp)
             if lag is not None:
                 metrics.LAG_RECORDS.labels(tp.topic, tp.partition).set(lag)
+                if tp.topic in self.topics.inputs:
+                    lag_s = self.intake.lag_seconds(*tp, now_ms) if lag else 0.0
+                    metrics.LAG_SECONDS.labels(tp.topic, tp.partition).set(lag_s)
         states = {"ready": 0, "restoring": 0}
         for partition, task in self.tasks.items():
             states["ready" if task.ready else "restoring"] += 1

@@ -38,6 +38,7 @@ HOPELESS: Final = frozenset(
         KafkaError.INVALID_GROUP_ID,
         KafkaError._AUTHENTICATION,
         KafkaError._AUTO_OFFSET_RESET,
+        KafkaError._FATAL,  # what the client says of itself: another member has its name, for example
     }
 )
 """Errors that no waiting mends: the worker stops and says so."""

@@ -21,6 +21,7 @@ from .base import ConsumerBase, logger
 COMMIT_TIMEOUT_S: Final = 60.0  # librdkafka gives up before
 COMMIT_STOP_S: Final = 5.0  # the same while stopping: what is not committed is read again
 COMMIT_POLL_S: Final = 0.005
+LEAVE_S: Final = 5.0  # with a broker that does not answer the session ends by itself
 
 
 class OffsetCommitter(ConsumerBase):
@@ -132,4 +133,16 @@ class OffsetCommitter(ConsumerBase):
             self._closed = True
             return
         self._closed = True
+        if self.options.leave_on_close and "group.instance.id" in self.options.consumer_config:
+            self._leave()
         self._client.close()
+
+    def _leave(self) -> None:
+        """Leave the group as a static member: closing alone keeps its place for the length of a session.
+
+        The member id is lost when the request to leave goes out, which `close` waits for.
+        """
+        self._client.unsubscribe()
+        limit = time.monotonic() + LEAVE_S
+        while self._client.memberid() and time.monotonic() < limit:
+            self._client.poll(COMMIT_POLL_S)

@@ -72,6 +72,9 @@ class TransportOptions:
     """Records of one partition waiting for their turn; above it fetching of this one partition pauses."""
     backlog_bytes_max: int = 128 * 1024 * 1024
     """Memory of all waiting records; each partition may have an equal share. One poll may exceed it."""
+    leave_on_close: bool = True
+    """Whether a static member (`group.instance.id`) leaves the group when it ends, so that others take over
+    at once. If not, its partitions wait for its return until the session ends. Others always leave."""
     end_delay_ms: int = 50
     """An end of partition behind the last records is told by an empty batch once it is this old: at a steady
     trickle of records there is one batch for each of them, not two."""

@@ -73,6 +73,33 @@ class TouchpointDecoder:
         return schemas
 
 
+class RecordDecoder:
+    """Reads values of whatever schema a registry has for their id, by that schema alone.
+
+    Logical types are taken off: a decimal is `bytes`, an instant an `int`.
+    """
+
+    def __init__(self, lookup: Callable[[int], Schema | None]) -> None:
+        """`lookup`: asks for the schema of an id, once for each; what it raises is raised."""
+        self._lookup = lookup
+        self._schemas: dict[int, Schema] = {}
+
+    def __call__(self, value: bytes) -> dict[str, Any] | Rejection:
+        """`value`: the whole value, header included. Returns the record, or why it cannot be read."""
+        if len(value) < HEADER_BYTES or value[0] != MAGIC:
+            return Rejection(Reason.MALFORMED_AVRO, detail="it has no header with the id of a schema")
+        schema_id: int = HEADER.unpack(value[:HEADER_BYTES])[1]
+        if schema_id not in self._schemas:
+            raw = self._lookup(schema_id)
+            try:
+                if raw is None:
+                    return Rejection(Reason.UNKNOWN_SCHEMA, detail=f"schema id {schema_id} is not registered")
+                self._schemas[schema_id] = parse(raw)
+            except (SchemaParseException, ValueError, TypeError):
+                return Rejection(Reason.UNKNOWN_SCHEMA, detail=f"schema id {schema_id} cannot be read")
+        return _read(value, self._schemas[schema_id], None)
+
+
 def decode_record(value: bytes, registry: Registry | None = None) -> dict[str, Any] | Rejection:
     """Read a value of any registered subject. The record is plain JSON-able data: instants are `int` ms.
 

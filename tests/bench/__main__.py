@@ -39,6 +39,7 @@ from .raw import measure_raw
 from .report import Row, append_row, format_table
 from .streams_oracle import StreamsOracle
 from .timers import measure_timers, modes
+from .unmerge import measure_unmerge
 
 WARM_UP_N: Final = 60_000
 
@@ -69,6 +70,8 @@ class Benchmarks:
                 self.run_backfill(repeat)
             if "preview" in self.options.kinds:
                 self.run_preview(repeat)
+            if "unmerge" in self.options.kinds:
+                self.run_unmerge(repeat)
         return self.rows
 
     def warm_up(self) -> None:
@@ -102,6 +105,12 @@ class Benchmarks:
         _say(f"previews of elo over {self.options.n:,} profiles")
         with self.deployment(f"preview{repeat}.") as (topics, worker):
             self.keep(measure_preview(self.cluster, worker, topics, self.options))
+
+    def run_unmerge(self, repeat: int) -> None:
+        """A large profile is parted."""
+        _say(f"unmerge by elo of a profile of {self.options.n:,} touchpoints")
+        with self.deployment(f"part{repeat}.") as (topics, worker):
+            self.keep(measure_unmerge(self.cluster, worker, topics, self.options))
 
     @contextlib.contextmanager
     def deployment(self, prefix: str) -> Iterator[tuple[Topics, EloWorker]]:

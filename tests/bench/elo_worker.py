@@ -169,9 +169,7 @@ class EloWorker:
         """Compare what is stored and what was told with the oracle; none when they agree."""
         expected = oracle.profiles()
         from_ms = int(time.time() * 1000) - TIMER_SLACK_MS
-        with self._dump.open("wb") as file:
-            command = [sys.executable, "-m", "pipeline", "state", "dump", "--json"]
-            subprocess.run(command, env=self._environment, stdout=file, check=True)
+        self._write_dump()
         changes = self._net_changes()
         rejected = sum(1 for _ in self._cluster.read_all([self.topics.rejected]))
         to_ms = int(time.time() * 1000)
@@ -180,6 +178,16 @@ class EloWorker:
         if rejected != oracle.rejected:
             found.append(f"{rejected} touchpoints were rejected, expected {oracle.rejected}")
         return found
+
+    def profiles(self) -> list[dict[str, Any]]:
+        """Every live profile, as `elo state dump --json` gives it."""
+        self._write_dump()
+        return list(_read_lines(self._dump))
+
+    def _write_dump(self) -> None:
+        with self._dump.open("wb") as file:
+            command = [sys.executable, "-m", "pipeline", "state", "dump", "--json"]
+            subprocess.run(command, env=self._environment, stdout=file, check=True)
 
     def _net_changes(self) -> dict[str, int]:
         net = dict.fromkeys(SEGMENTS, 0)

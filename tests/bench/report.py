@@ -23,6 +23,7 @@ COLUMNS: Final = (
     ("cpu_factor", "CPU factor"),
     ("others_kept", "others kept"),
     ("once_s", "once s"),
+    ("unmerge_ms", "parted ms"),
     ("rehearse_s", "rehearsed s"),
     ("change_s", "changed s"),
     ("p50_ms", "p50 ms"),

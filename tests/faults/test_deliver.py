@@ -20,7 +20,7 @@ from tests.support.kafka import Kafka
 from tests.support.receiver import Faults, Receiver
 
 SOAK_CHANGES = min(100_000, int(float(os.environ.get("SOAK_SECONDS", "250")) * 400))
-FAULTS = Faults(fail=0.3, hang=0.005, late=0.01, late_s=0.8)
+FAULTS = Faults(fail=0.3, hang=0.005, late=0.01, late_s=0.8, twice=0.01)
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
-"""A real Prometheus scrapes a worker, a collector and a delivery: every panel of every dashboard has data.
+"""A real Prometheus scrapes two workers, a collector, a delivery and the reconciliation: every panel of every
+dashboard has data, or its data is made by a drill (tests/drills).
 
 Left out of the default run, for it needs `prometheus` on the PATH (`apt-get install prometheus`):
 `python -m pytest tests/integration/test_prometheus.py -m soak`.
@@ -6,17 +7,12 @@ Left out of the default run, for it needs `prometheus` on the PATH (`apt-get ins
 
 from __future__ import annotations
 
-import json
-import math
-import shutil
-import subprocess
+import os
 import time
-import urllib.error
-import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import orjson
 import pytest
@@ -24,73 +20,16 @@ import pytest
 from tests.support.collector import KEY, make_collector
 from tests.support.delivering import QUICK, Deliverer
 from tests.support.deployment import Deployment
-from tests.support.fleet import (  # noqa: F401  a fixture
-    ROOT,
-    Fleet,
-    MakeFleet,
-    _free_port,
-    make_fleet,
-    wait_for,
-)
-from tests.support.promql import as_sent, declared_series
+from tests.support.fleet import Fleet, MakeFleet, make_fleet, wait_for  # noqa: F401  a fixture
+from tests.support.monitoring import DRILLED, Prometheus, panel_queries
+from tests.support.promql import declared_series
 from tests.support.receiver import Receiver
+from tests.support.scene import Follower
 
 pytestmark = pytest.mark.soak
 SEEN: Final = {"id": "seen", "where": {"event": "product_viewed", "within": "1h"}}
 DATA_S: Final = 60.0
-TURNED_AWAY: Final = 'status=~"5.."'
-"""The one query that stays empty here: the collector has room for what it is sent."""
-RULES: Final = ROOT / "deploy/prometheus/elo.rules.yml"
-
-
-class Prometheus:
-    """A server on a free port that scrapes every second."""
-
-    def __init__(self, directory: Path, **jobs: int) -> None:
-        """`jobs`: the port of each, by what follows `elo-` in its name."""
-        self.port = _free_port()
-        self.log = directory / "prometheus.log"
-        config = {
-            "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
-            "rule_files": [str(RULES)],
-            "scrape_configs": [
-                {"job_name": f"elo-{name}", "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}
-                for name, port in jobs.items()
-            ],
-        }
-        file = directory / "prometheus.yml"
-        file.write_text(json.dumps(config))  # JSON is YAML
-        command = shutil.which("prometheus")
-        if command is None:
-            pytest.skip("prometheus is not on the PATH: apt-get install prometheus, or see prometheus.io")
-        with self.log.open("wb") as output:
-            self._process = subprocess.Popen(
-                [command, f"--config.file={file}", f"--storage.tsdb.path={directory / 'tsdb'}",
-                 f"--web.listen-address=127.0.0.1:{self.port}"], stdout=output, stderr=output,
-            )  # fmt: skip
-
-    def ask(self, path: str, **parameters: str) -> Any:
-        """The data of an answer of its API, None while it does not answer. A bad query raises."""
-        try:
-            url = f"http://127.0.0.1:{self.port}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
-            with urllib.request.urlopen(url, timeout=10) as answer:
-                return json.load(answer)["data"]
-        except urllib.error.HTTPError as refused:
-            with refused:
-                raise AssertionError(f"{parameters}: {refused.read().decode()}") from None
-        except OSError:
-            assert self._process.poll() is None, self.log.read_text()
-            return None
-
-    def has_data(self, expression: str) -> bool:
-        """Whether a query returns a number."""
-        found = self.ask("query", query=expression)
-        return found is not None and any(not math.isnan(float(one["value"][1])) for one in found["result"])
-
-    def stop(self) -> None:
-        """End it."""
-        self._process.terminate()
-        self._process.wait(30)
+TRACE: Final = "0af7651916cd43dd8448eb211c80319c"
 
 
 @pytest.fixture
@@ -98,13 +37,6 @@ def receiver() -> Iterator[Receiver]:
     found = Receiver().start()
     yield found
     found.stop()
-
-
-def queries() -> list[str]:
-    """The expressions of all dashboards, as Grafana would send them."""
-    boards = [json.loads(path.read_text("utf-8")) for path in (ROOT / "deploy/grafana").glob("*.json")]
-    panels = [panel for board in boards for panel in board["panels"]]
-    return [as_sent(target["expr"]) for panel in panels for target in panel["targets"]]
 
 
 def feed(fleet: Fleet, port: int, number: int) -> None:
@@ -120,15 +52,11 @@ def feed(fleet: Fleet, port: int, number: int) -> None:
         "event_id": f"p{number}", "source": "web", "type": "product_viewed",
         "occurred_at": time.time_ns() // 1_000_000,
         "identifiers": [{"type": name, "value": value} for name, value in known.items()],
+        "context": {"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"},
     }])  # fmt: skip
 
 
-def pending(prometheus: Prometheus) -> set[str]:
-    """The names of alerts that are pending or fire."""
-    return {one["labels"]["alertname"] for one in (prometheus.ask("alerts") or {"alerts": []})["alerts"]}
-
-
-def test_each_panel_has_data_and_a_killed_worker_raises_alerts(
+def test_each_panel_has_data_and_a_killed_worker_is_seen(
     make_fleet: MakeFleet,  # noqa: F811
     receiver: Receiver,
     tmp_path: Path,
@@ -136,16 +64,22 @@ def test_each_panel_has_data_and_a_killed_worker_raises_alerts(
 ) -> None:
     fleet = make_fleet()
     fleet.create_topics(2).apply(SEEN)
-    (worker,) = fleet.start("a")
+    worker, other = fleet.start("a", "b")
+    follower = Follower("follower", fleet.directory, {**os.environ, **fleet.environment})
+    fleet.workers["follower"] = follower.start()
     collector = make_collector(fleet)
     deployment = Deployment(fleet.bootstrap, fleet.prefix, capsys)
     deliverer = Deliverer(deployment, tmp_path, {"name": "crm", "url": receiver.url("crm"), **QUICK})
     deliverer.start()
-    prometheus = Prometheus(
-        tmp_path, worker=worker.port, collect=collector.port, deliver=deliverer.processes[0][1]
-    )
+    jobs = {
+        "worker": [worker.port, other.port],
+        "collect": [collector.port],
+        "deliver": [deliverer.processes[0][1]],
+        "reconcile": [follower.port],
+    }
+    prometheus = Prometheus(tmp_path, jobs)
     try:
-        missing = [query for query in queries() if TURNED_AWAY not in query]
+        missing = [query for query in panel_queries() if not any(part in query for part in DRILLED)]
         number, deadline = 0, time.monotonic() + DATA_S
         while missing:
             assert time.monotonic() < deadline, missing
@@ -157,12 +91,14 @@ def test_each_panel_has_data_and_a_killed_worker_raises_alerts(
             time.sleep(1)
             missing = [query for query in missing if not prometheus.has_data(query)]
         check_series(prometheus)
-        assert "EloPartitionUnserved" not in pending(prometheus)
+        check_exemplars(prometheus)
+        both = ("pending", "firing")
+        assert "EloTargetDown" not in prometheus.alerts(*both)
         worker.kill()
-        raised = {"EloPartitionUnserved", "EloTargetDown"}
-        wait_for(lambda: pending(prometheus) >= raised, "the alerts of a dead worker are pending", 30)
+        wait_for(lambda: "EloTargetDown" in prometheus.alerts(*both), "a dead worker is seen", 30)
         fleet.start("a")
-        wait_for(lambda: not pending(prometheus) & raised, "they are gone", 60)
+        wait_for(lambda: "EloTargetDown" not in prometheus.alerts(*both), "it is back", 60)
+        check_given_up(prometheus)
         deliverer.stop()
     finally:
         prometheus.stop()
@@ -176,3 +112,20 @@ def check_series(prometheus: Prometheus) -> None:
         name = one.pop("__name__")
         if not name.endswith("_created"):
             assert set(one) == declared[name], name
+
+
+def check_exemplars(prometheus: Prometheus) -> None:
+    """Prometheus has kept the trace of a touch beside the latency of the change that it caused."""
+    query = {"query": "elo_touch_to_change_seconds_bucket", "start": "0", "end": str(time.time() + 60)}
+    found = prometheus.ask("query_exemplars", **query)
+    assert {one["labels"]["trace_id"] for series in found for one in series["exemplars"]} == {TRACE}
+
+
+def check_given_up(prometheus: Prometheus) -> None:
+    """No two workers tell of one partition: a worker that has given one up does not speak of it any more."""
+
+    def told_twice() -> bool:
+        series = "{job='elo-worker', partition!=''}"
+        return prometheus.has_data(f"count by (__name__, topic, partition) ({series}) > 1")
+
+    wait_for(lambda: not told_twice(), "each partition is told of by one worker", 30)

@@ -56,11 +56,11 @@ class Answered:
 class Asked:
     """A collector under test with what it has sent."""
 
-    def __init__(self, **webhooks: Any) -> None:
+    def __init__(self, **more: Any) -> None:
         self.outlet = Memory()
         traits = ("cpf", "nis", "email", "phone")
         outlet: Any = self.outlet
-        self.app = Collector(outlet, Topics(), KEYS, traits, 32 * 1024, **webhooks)
+        self.app = Collector(outlet, Topics(), KEYS, traits, 32 * 1024, **more)
 
     def ask(
         self, method: str, target: str, body: bytes | Any = b"", headers: Mapping[str, str] | None = None,

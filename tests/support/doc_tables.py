@@ -11,7 +11,10 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pipeline.runtime.metrics import Declared
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 _TABLE: Final = re.compile(r"(<!-- table:[^>]*-->\n).*?(<!-- /table -->)", re.DOTALL)
@@ -25,21 +28,27 @@ def settings_table() -> str:
 
 
 def metrics_table() -> str:
-    """One row a metric, by name.
-
-    `declared_metrics()` gives {name as exposed: (kind, labels, help)}; a counter's name ends in `_total`.
-    """
+    """One row a metric, by name; those of delivery have a page of their own."""
     from connectors.collect import metrics as collector
+    from pipeline.runtime import reconcile_metrics
     from pipeline.runtime.metrics import declared_in, declared_metrics
 
-    return _metrics_table(declared_metrics() | declared_in(vars(collector)))
+    declared = declared_metrics() | declared_in(vars(collector)) | declared_in(vars(reconcile_metrics))
+    return _metrics_table(declared)
 
 
-def _metrics_table(declared: Mapping[str, tuple[str, tuple[str, ...], str]]) -> str:
-    rows = ["| metric | kind | labels | meaning |", "|---|---|---|---|"]
-    for name, (kind, labels, text) in sorted(declared.items()):
-        cells = (f"`{name}`", kind, ", ".join(f"`{label}`" for label in labels), text)
-        rows.append("| " + " | ".join(cells).replace("|  |", "| |") + " |")
+def _metrics_table(declared: Mapping[str, Declared]) -> str:
+    import yaml
+
+    from tests.support.promql import alerts_of
+
+    alerts = alerts_of(yaml.safe_load(RULES_FILE.read_text("utf-8")))
+    rows = ["| metric | kind | unit | labels | meaning | alerts |", "|---|---|---|---|---|---|"]
+    for name, metric in sorted(declared.items()):
+        labels = ", ".join(f"`{label}`" for label in metric.labels)
+        linked = ", ".join(f"[`{one}`](../runbooks/{one}.md)" for one in alerts.get(name, ()))
+        cells = (f"`{name}`", metric.kind, metric.unit, labels, metric.help, linked)
+        rows.append(("| " + " | ".join(cells) + " |").replace("|  |", "| |").replace("|  |", "| |"))
     return "\n".join(rows) + "\n"
 
 
@@ -79,6 +88,7 @@ def asyncapi() -> str:
     return json.dumps(asyncapi_document(__version__), indent=1, ensure_ascii=False) + "\n"
 
 
+RULES_FILE: Final = ROOT / "deploy" / "prometheus" / "elo.rules.yml"
 SCHEMA_FILE: Final = ROOT / "schemas" / "segments.schema.json"
 ASYNCAPI_FILE: Final = ROOT / "schemas" / "asyncapi.json"
 TABLES: Final[Mapping[str, Callable[[], str]]] = MappingProxyType(

@@ -57,7 +57,7 @@ class MemoryStore:
             self.identifiers[identifier] = IdentifierNode.decode(self.values[key])
         return self.identifiers[identifier]
 
-    def component(self, root: str, in_passing: bool = False) -> Component | None:
+    def component(self, root: str, passing: bytes | None = None) -> Component | None:
         """The component of a root with all its pages, or None."""
         if root not in self.components:
             key = component_key(root)
@@ -101,6 +101,14 @@ class MemoryStore:
     def get(self, key: bytes) -> bytes | None:
         """The committed value of a key, of the state or of the history."""
         return self.values.get(key) or self.history.get(key)
+
+    def get_all(self, keys: list[bytes]) -> list[bytes | None]:
+        """The committed values of many keys."""
+        return [self.get(key) for key in keys]
+
+    def newest(self, key: bytes, on_disk: bytes) -> bytes | None:
+        """The committed value of a key of which the disk has this one."""
+        return on_disk
 
     def put(self, key: bytes, value: bytes | None) -> None:
         """Change a value that is not a node, as part of the batch."""

@@ -12,7 +12,9 @@ from prometheus_client import Histogram
 from connectors.collect import metrics as collector
 from connectors.deliver import metrics as delivery
 from pipeline.runtime import metrics as worker
+from pipeline.runtime import reconcile_metrics as reconcile
 
+MODULES: Final = (worker, collector, delivery, reconcile)
 TARGET: Final = frozenset(("job", "instance"))
 """Labels that a scrape adds."""
 INFO: Final = {"elo_build_info": frozenset(("version", "policy_version", "compiled"))}
@@ -25,10 +27,10 @@ _LABELS: Final = re.compile(r"\{\{\s*(?:\$labels\.)?(\w+)\s*\}\}")
 def declared_series() -> dict[str, frozenset[str]]:
     """Every series that a scrape of Elo's processes can hold: name → labels."""
     found = {"up": TARGET}
-    for module in (worker, collector, delivery):
-        for name, (kind, labels, _) in worker.declared_in(vars(module)).items():
-            own = TARGET | set(labels) | INFO.get(name, frozenset())
-            if kind == "histogram":
+    for module in MODULES:
+        for name, metric in worker.declared_in(vars(module)).items():
+            own = TARGET | set(metric.labels) | INFO.get(name, frozenset())
+            if metric.kind == "histogram":
                 found |= {f"{name}_bucket": own | {"le"}, f"{name}_sum": own, f"{name}_count": own}
             else:
                 found[name] = own
@@ -38,7 +40,7 @@ def declared_series() -> dict[str, frozenset[str]]:
 def declared_buckets() -> dict[str, set[str]]:
     """Histogram → the values of `le` as they are scraped."""
     found = {}
-    for module in (worker, collector, delivery):
+    for module in MODULES:
         for metric in vars(module).values():
             if isinstance(metric, Histogram):
                 bounds = {str(float(bound)) for bound in metric._kwargs["buckets"]}
@@ -132,3 +134,20 @@ def grouped(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """The rules of a file of rules, in order."""
     for group in document["groups"]:
         yield from group["rules"]
+
+
+def alerts_of(rules: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Metric → the alerts that look at it, directly or over what is recorded. `rules`: a file of them."""
+    recorded, found = dict[str, set[str]](), dict[str, list[str]]()
+    for rule in grouped(rules):
+        reader = Reader()
+        reader.labels_of(rule["expr"])
+        used = {metric for name in reader.used for metric in recorded.get(name, {name})}
+        if "record" in rule:
+            recorded[rule["record"]] = used
+            continue
+        for name in used:
+            alerts = found.setdefault(re.sub(r"_(bucket|sum|count)$", "", name), [])
+            if rule["alert"] not in alerts:
+                alerts.append(rule["alert"])
+    return found

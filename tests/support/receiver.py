@@ -17,6 +17,7 @@ import orjson
 from aiohttp import web
 
 START_S: Final = 10.0
+TWICE: Final = b"HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class Faults:
     hang: float = 0.0
     late: float = 0.0
     late_s: float = 1.0
+    twice: float = 0.0  # two answers to one request
     accept_of_failed: float = 0.3  # so many of those that get no good answer are accepted all the same
     answer: int = 0  # always this status instead
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -109,6 +111,9 @@ class Receiver:
         if not bad or self._rng.random() < faults.accept_of_failed:
             self.accepted.append(received)
         if not bad:
+            if self._rng.random() < faults.twice and request.transport is not None:
+                request.transport.write(TWICE)
+                request.transport.close()
             return web.Response(status=204)
         if chance < faults.fail:
             if self._rng.random() < 0.3 and request.transport is not None:

@@ -44,6 +44,7 @@ class Client:
     def __init__(self) -> None:
         self.calls: list[tuple[str, list[tuple[str, int, int]]]] = []
         self.refuse_seek = False
+        self.member = "member"
         self.commit_error: KafkaError | None = None
         self.on_commit: Callable[..., None] = lambda error, parts: None
 
@@ -62,6 +63,17 @@ class Client:
         assert asynchronous, "anything else makes polling wait"
         self.note("commit", offsets)
         asyncio.get_running_loop().call_soon(self.on_commit, self.commit_error, offsets)
+
+    def unsubscribe(self) -> None:
+        self.calls.append(("unsubscribe", []))
+
+    def memberid(self) -> str:
+        return self.member
+
+    def poll(self, timeout: float) -> None:
+        """The request to leave goes out."""
+        self.calls.append(("poll", []))
+        self.member = ""
 
     def close(self) -> None:
         self.calls.append(("close", []))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +14,8 @@ import pytest
 import yaml
 
 from tests.support.doc_pages import Page
-from tests.support.promql import Reader, as_sent, grouped
+from tests.support.generated import load
+from tests.support.promql import Reader, alerts_of, as_sent, grouped
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 RULES: Final = ROOT / "deploy/prometheus/elo.rules.yml"
@@ -53,17 +52,6 @@ def read_rules() -> Reader:
     return reader
 
 
-def boards() -> Any:
-    """The module that generates the dashboards."""
-    spec = importlib.util.spec_from_file_location("dashboards", GRAFANA / "dashboards.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 def targets(board: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Expression and legend of each query of a dashboard, as Grafana would send it."""
     for panel in board["panels"]:
@@ -73,15 +61,61 @@ def targets(board: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield text, target["legendFormat"]
 
 
-def promtool(*arguments: object) -> None:
-    """Run promtool on a file of ours; skip where it is not installed."""
-    command = shutil.which("promtool")
+def run_tool(tool: str, package: str, *arguments: object) -> None:
+    """Run a tool of Prometheus on a file of ours; skip where it is not installed."""
+    command = shutil.which(tool)
     if command is None:
-        pytest.skip("promtool is not on the PATH: apt-get install prometheus, or see prometheus.io")
+        pytest.skip(f"{tool} is not on the PATH: apt-get install {package}, or see prometheus.io")
     done = subprocess.run(
         [command, *map(str, arguments)], capture_output=True, text=True, timeout=PROMTOOL_S, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def promtool(*arguments: object) -> None:
+    """Run promtool."""
+    run_tool("promtool", "prometheus", *arguments)
+
+
+def test_the_committed_rules_are_those_of_the_generator() -> None:
+    assert RULES.read_text("utf-8") == load("deploy/prometheus/rules.py").render(), "run make docs"
+
+
+def test_faster_rules_differ_in_their_durations_only(tmp_path: Path) -> None:
+    faster = load("deploy/prometheus/rules.py").render(180)
+    file = tmp_path / "faster.yml"
+    file.write_text(faster)
+    promtool("check", "rules", "--lint-fatal", file)
+    durations = re.compile(r"\[\w+\]|for: \w+|_seconds\) > [\d.]+")
+    plain = RULES.read_text("utf-8")
+    assert durations.sub("", faster) == durations.sub("", plain)
+    assert "elo_partition_lag_seconds) > 0.166667" in faster
+    assert "for: 1666ms" in faster
+    assert "[480000ms]" in faster
+
+
+def test_the_routes_lead_where_the_severity_says() -> None:
+    file = RULES.parent / "alertmanager.yml"
+    run_tool("amtool", "prometheus-alertmanager", "check-config", file)
+    for severity in ("page", "ticket"):
+        run_tool("amtool", "prometheus-alertmanager", "config", "routes", "test", f"--config.file={file}",
+                 f"--verify.receivers={severity}", f"severity={severity}", "alertname=EloAny")  # fmt: skip
+
+
+def test_grafana_is_told_of_the_data_source_and_the_dashboards() -> None:
+    found = {
+        path.stem: yaml.safe_load(path.read_text("utf-8")) for path in GRAFANA.glob("provisioning/*/*.yaml")
+    }
+    (source,) = found["prometheus"]["datasources"]
+    assert (source["type"], source["isDefault"]) == ("prometheus", True)
+    (provider,) = found["elo"]["providers"]
+    assert (provider["type"], provider["allowUiUpdates"]) == ("file", False)
+
+
+def test_each_alert_is_beside_a_metric_on_the_reference_page() -> None:
+    found = alerts_of(yaml.safe_load(RULES.read_text("utf-8")))
+    assert {one for names in found.values() for one in names} == set(alerts())
+    assert found["elo_touch_to_change_seconds"] == ["EloFreshnessBudget"]  # over what is recorded
 
 
 def test_the_rules_are_well_formed() -> None:
@@ -153,7 +187,7 @@ def test_a_legend_that_the_result_does_not_have_is_found() -> None:
 
 
 def test_the_committed_dashboards_are_those_of_the_generator() -> None:
-    generator = boards()
+    generator = load("deploy/grafana/dashboards.py")
     committed = {path.stem: path.read_text("utf-8") for path in GRAFANA.glob("*.json")}
     assert committed == {name: generator.render(name) for name in generator.DASHBOARDS}, "run make docs"
 

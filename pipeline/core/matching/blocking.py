@@ -7,7 +7,8 @@ any more, so the work for each record is bounded whatever the number of records.
 from __future__ import annotations
 
 from array import array
-from itertools import chain
+from collections.abc import Iterable
+from itertools import accumulate
 from typing import Final
 from zlib import adler32, crc32
 
@@ -16,31 +17,68 @@ from .record import Record
 from .text import sound
 
 BLOCK_MAX: Final = 60
+PARTS: Final = 64  # by the first six bits of a key
 
 
-def open_blocks(keys: list[array[int]]) -> dict[int, list[int]]:
-    """The blocks of two to `BLOCK_MAX` records, by key; members are positions in `keys`, in order.
+class Blocks:
+    """Which records share an open block: one of two to `BLOCK_MAX` records. Records go by their positions.
 
-    Most keys are met once and are left out by sorting: a dictionary of all takes three times the memory.
+    Everything lies in flat arrays, a few hundred bytes a record, and only a part of the keys is looked at at
+    a time while they are made: dictionaries and lists of all would take ten times the memory.
     """
-    blocks: dict[int, list[int]] = {}
-    held = 0
-    last = -1
-    for key in sorted(chain.from_iterable(keys)):
-        if key != last:
-            last, held = key, 1
-            continue
-        held += 1
-        if held == 2:
-            blocks[key] = []
-        elif held == BLOCK_MAX + 1:
-            del blocks[key]
-    for position, own in enumerate(keys):
-        for key in own:
-            block = blocks.get(key)
-            if block is not None:
-                block.append(position)
-    return blocks
+
+    __slots__ = ("_first", "_members", "_own", "_starts")
+
+    def __init__(self, keys: Iterable[Iterable[int]]) -> None:
+        """`keys`: the keys of each record, none twice."""
+        parts = [(array("Q"), array("I")) for _ in range(PARTS)]
+        sizes = array("I")
+        for position, own in enumerate(keys):
+            sizes.append(0)
+            for key in own:
+                part = parts[key >> 58]
+                part[0].append(key)
+                part[1].append(position)
+        members, starts = array("I"), array("I", (0,))
+        while parts:
+            met: dict[int, list[int]] = {}
+            for key, position in zip(*parts.pop(), strict=True):
+                block = met.get(key)
+                if block is None:
+                    met[key] = [position]
+                else:
+                    block.append(position)
+            for block in met.values():
+                if 1 < len(block) <= BLOCK_MAX:
+                    members.extend(block)
+                    starts.append(len(members))
+        self._members, self._starts = members, starts
+        for position in members:
+            sizes[position] += 1
+        self._first = array("I", accumulate(sizes, initial=0))
+        """Where the blocks of a record begin in `_own`, and in the next place where they end."""
+        self._own = array("I", bytes(4 * len(members)))
+        free = array("I", self._first)
+        for block_id in range(len(starts) - 1):
+            for position in members[starts[block_id] : starts[block_id + 1]]:
+                self._own[free[position]] = block_id
+                free[position] += 1
+
+    def others(self, position: int) -> list[int]:
+        """Who shares an open block with a record, in order."""
+        members, starts = self._members, self._starts
+        found: set[int] = set()
+        for block_id in self._blocks_of(position):
+            found.update(members[starts[block_id] : starts[block_id + 1]])
+        found.discard(position)
+        return sorted(found)
+
+    def meet(self, a: int, b: int) -> bool:
+        """Whether two records share an open block."""
+        return not set(self._blocks_of(a)).isdisjoint(self._blocks_of(b))
+
+    def _blocks_of(self, position: int) -> array[int]:
+        return self._own[self._first[position] : self._first[position + 1]]
 
 
 def keys_of(record: Record) -> array[int]:

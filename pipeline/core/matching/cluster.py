@@ -8,6 +8,7 @@ of the set of records: ties fall by the order of their ids.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from typing import Final
@@ -23,7 +24,7 @@ Compare = Callable[[int, int], tuple[int, ...]]
 class Clustering:
     """The clusters so far, and what each has in common with those near it."""
 
-    __slots__ = ("_compare", "_heap", "_members", "_model", "_near", "_threshold")
+    __slots__ = ("_compare", "_heap", "_members", "_model", "_near", "_threshold", "merges")
 
     def __init__(self, compare: Compare, model: Model, threshold: float) -> None:
         self._compare = compare
@@ -32,13 +33,29 @@ class Clustering:
         self._members: dict[int, list[int]] = {}
         self._near: dict[int, dict[int, tuple[float, Sums | None]]] = {}
         self._heap: list[tuple[float, int, int]] = []
+        self.merges: list[tuple[int, int]] = []
+        """What was united, in order: the record that names the one cluster, and that of the other."""
 
     def run(self, records: int, edges: list[tuple[int, int, float]]) -> list[int]:
-        """The cluster of each record, named by its least member."""
-        near = self._near
+        """The cluster of each record, named by its least member.
+
+        What no chain of edges connects never meets, so that one connected part is looked at after the other.
+        """
+        found = list(range(records))
+        for part in parts_of(records, edges):
+            self._unite([edges[number] for number in part])
+            for group in self._members.values():
+                name = min(group)
+                for one in group:
+                    found[one] = name
+        return found
+
+    def _unite(self, edges: list[tuple[int, int, float]]) -> None:
+        near: dict[int, dict[int, tuple[float, Sums | None]]] = {}
         for a, b, weight in edges:
             near.setdefault(a, {})[b] = (weight, None)
             near.setdefault(b, {})[a] = (weight, None)
+        self._near = near
         self._heap = [(-weight, min(a, b), max(a, b)) for a, b, weight in edges if weight > self._threshold]
         heapify(self._heap)
         self._members = {one: [one] for one in near}
@@ -46,11 +63,7 @@ class Clustering:
             negative, a, b = heappop(self._heap)
             if a in near and b in near and (known := near[a].get(b)) is not None and known[0] == -negative:
                 self._merge(a, b)
-        found = list(range(records))
-        for group in self._members.values():
-            for one in group:
-                found[one] = min(group)
-        return found
+                self.merges.append((a, b))
 
     def _between(self, a: int, b: int) -> Sums:
         known = self._near[a].get(b)
@@ -79,3 +92,20 @@ class Clustering:
             beside[a] = entry
             if entry[0] > self._threshold and size + len(self._members[other]) <= MEMBERS_MAX:
                 heappush(self._heap, (-entry[0], min(a, other), max(a, other)))
+
+
+def parts_of(records: int, edges: list[tuple[int, int, float]]) -> list[list[int]]:
+    """The numbers of the edges of each connected part, parts in the order of their first edges."""
+    above = array("I", range(records))
+    for a, b, _ in edges:
+        while above[a] != a:
+            above[a] = a = above[above[a]]
+        while above[b] != b:
+            above[b] = b = above[above[b]]
+        above[max(a, b)] = min(a, b)
+    parts: dict[int, list[int]] = {}
+    for number, (a, _, _) in enumerate(edges):
+        while above[a] != a:
+            a = above[a]
+        parts.setdefault(a, []).append(number)
+    return list(parts.values())

@@ -5,6 +5,7 @@ It must not know weights.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from rapidfuzz import fuzz
@@ -56,7 +57,7 @@ from .levels import (
     level_of,
 )  # fmt: skip
 from .record import Address, Name, Record
-from .text import compare_words, digits_of, is_slip
+from .text import compare_words, digits_of, is_slip, same_initial
 
 REMEMBERED_MAX: Final = 400_000
 """Pairs of values whose findings are kept, 100 MB; then all are forgotten."""
@@ -70,7 +71,7 @@ class Comparer:
 
     __slots__ = ("_addresses", "_counts", "_dates", "_names", "_texts")
 
-    def __init__(self, counts: dict[str, int]) -> None:
+    def __init__(self, counts: Mapping[str, int]) -> None:
         """`counts`: how many records hold a value, by `terms_of`."""
         self._counts = counts
         self._names: dict[tuple[str, str], tuple[int, ...]] = {}
@@ -212,8 +213,10 @@ class Comparer:
 
     def _word(self, slot: int, table: str, a: str, b: str, middle_a: list[str], middle_b: list[str]) -> int:
         if len(a) == 1 or len(b) == 1:
-            letters = self._counts.get(("y:" if slot == GIVEN else "v:") + a[0], 0)
-            return finding(INITIAL, SAME, letters) if a[0] == b[0] else finding(INITIAL, OTHER, 0)
+            if not same_initial(a, b):
+                return finding(INITIAL, OTHER, 0)
+            letter = a if len(a) == 1 else b
+            return finding(INITIAL, SAME, self._counts.get(("y:" if slot == GIVEN else "v:") + letter, 0))
         level = compare_words(a, b)
         if level != text.EXACT and (self._broken(slot, a, b, middle_a) or self._broken(slot, b, a, middle_b)):
             level = text.CLOSE

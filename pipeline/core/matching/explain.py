@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from math import exp2, log, log2
 from typing import Final
 
 from . import levels as c
-from .model import Model
+from .model import Model, Sums
 
 _WORDS: Final = ("exact", "another form", "initial", "close", "similar", "elsewhere in the name", "different")
 _PLAIN: Final = ("same", "almost", "different", "same mailbox name")
@@ -50,7 +51,60 @@ class Waterfall:
     @property
     def probability(self) -> float:
         """The chance that the two records are one person, by these two records alone."""
-        return 1.0 / (1.0 + exp2(-self.total))
+        return probability_of(self.total)
+
+
+def probability_of(weight: float) -> float:
+    """The chance that goes with odds of two to the power of `weight`."""
+    return 1.0 / (1.0 + exp2(-weight)) if weight > -1000.0 else 0.0
+
+
+class Verdict(StrEnum):
+    """Whether two records are one person, and what settled it."""
+
+    ONE_PERSON = "one_person"
+    BELOW_THRESHOLD = "below_threshold"  # their clusters do not go together well enough
+    NO_LIKELY_PAIR = "no_likely_pair"  # none of their records met in a block with tolerable odds
+    TOO_LARGE = "too_large"  # together they would have more records than a cluster may have
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Two records, and the two clusters through which they were united or stay apart."""
+
+    verdict: Verdict
+    pair: Waterfall
+    clusters: Waterfall
+    """The two groups compared as people; the same as `pair` if each holds one record."""
+    groups: tuple[tuple[str, ...], ...]
+    """The first record's cluster and the second's when they were united, or at the end."""
+    threshold: float
+    """Above this total two clusters are one person."""
+
+
+def groups_of(a: int, b: int, merges: list[tuple[int, int]]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The clusters of two records just before they were united; their last ones if they never were."""
+    members: dict[int, list[int]] = {}
+    home = {a: a, b: b}
+    for one, other in merges:
+        if {home[a], home[b]} == {one, other}:
+            break
+        members.setdefault(one, [one]).extend(members.pop(other, [other]))
+        for record, root in home.items():
+            if root == other:
+                home[record] = one
+    first, second = (tuple(sorted(members.get(home[one], [home[one]]))) for one in (a, b))
+    return first, second
+
+
+def waterfall_of_sums(model: Model, sums: Sums, size: int) -> Waterfall:
+    """Every weight behind `model.score_sums(sums, size)`."""
+    steps = tuple(
+        Step(c.NAMES[number], f"{sums[number][0]:.0f} pairs", 0, match / log(2), kin / log(2))
+        for number, match, kin in model.weigh_sums(sums, size)
+    )
+    prior, total = log2(model.match_prior), model.score_sums(sums, size) / log(2)
+    return Waterfall(prior, steps, total - prior - sum(step.weight for step in steps), total)
 
 
 def waterfall(model: Model, findings: tuple[int, ...]) -> Waterfall:

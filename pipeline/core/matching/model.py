@@ -8,14 +8,18 @@ strangers. Where a value agrees, `u` is its frequency: a rare name proves more.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from math import exp, log, log1p
-from typing import Final
+from typing import Any, Final
+
+import orjson
 
 from . import levels as c
 from .defaults import DEFAULTS
 
-VERSION: Final = "1"
+FORMAT: Final = "elo-matching-1"
 FIRMNESS: Final = 0.75
 """What differs between two clusters of n records each counts n ** FIRMNESS times: n records err together less
 often than one, yet not independently."""
@@ -34,6 +38,7 @@ class Model:
     """Parameters of one version, frozen once published."""
 
     records: int
+    """So many records the frequencies are counted in."""
     match_prior: float
     """The chance that two records taken at random are one person."""
     relative_prior: float
@@ -45,8 +50,26 @@ class Model:
     shared: dict[int, tuple[float, ...]] = field(
         default_factory=lambda: {k: v.h for k, v in DEFAULTS.items()}
     )
-    version: str = VERSION
-    _weights: dict[int, tuple[float, float]] = field(default_factory=dict)
+    frequencies: Mapping[str, int] = field(default_factory=dict)
+    """How many of `records` hold a value, by `compare.terms_of`; what is missing is held by none."""
+    _weights: dict[int, tuple[float, float]] = field(default_factory=dict, compare=False, repr=False)
+
+    def document(self) -> dict[str, Any]:
+        """The model as plain JSON values; `document.read_model` reads it.
+
+        `version` is a hash of all else, so equal models have equal versions.
+        """
+        content = {
+            "format": FORMAT,
+            "records": self.records,
+            "match_prior": self.match_prior,
+            "relative_prior": self.relative_prior,
+            "copies": self.copies,
+            "matches": _by_name(self.chances),
+            "relatives": _by_name(self.shared),
+            "frequencies": dict(sorted(self.frequencies.items())),
+        }
+        return {"version": version_of(content), **content}
 
     def weight(self, found: int) -> tuple[float, float]:
         """Natural logarithms of m/u and h/u of a finding."""
@@ -103,22 +126,43 @@ class Model:
                 both[k] = list(v)
         return both
 
-    def score_sums(self, sums: Sums, size: int) -> float:
-        """The logarithm of the odds that two clusters are one person."""
-        match, kin = log(self.match_prior), log(self.relative_prior)
+    def weigh_sums(self, sums: Sums, size: int) -> list[tuple[int, float, float]]:
+        """What each comparison of two clusters is worth: its number, log m/u and log h/u, in order.
+
+        `size`: the number of records of the smaller cluster.
+        """
+        weights = []
         for number in sorted(sums):
             n, m, h, m_ratio, h_ratio = sums[number]
             if number in MANY:
-                match += log(m_ratio / n)
-                kin += log(h_ratio / n)
+                weights.append((number, log(m_ratio / n), log(h_ratio / n)))
             else:
                 many = min(n, size) ** FIRMNESS if m < 0 else 1.0
-                match += m / n * many
-                kin += h / n * many
+                weights.append((number, m / n * many, h / n * many))
+        return weights
+
+    def score_sums(self, sums: Sums, size: int) -> float:
+        """The logarithm of the odds that two clusters are one person."""
+        match, kin = log(self.match_prior), log(self.relative_prior)
+        for _, m, h in self.weigh_sums(sums, size):
+            match += m
+            kin += h
         return match - (kin + log1p(exp(-kin)) if kin > 0 else log1p(exp(kin)))
 
 
-def first_model(records: int) -> Model:
-    """The model before learning: shipped chances, and one further record of each person."""
+def _by_name(chances: Mapping[int, tuple[float, ...]]) -> dict[str, list[float]]:
+    return {c.NAMES[number]: [float(one) for one in among] for number, among in chances.items()}
+
+
+def version_of(content: Mapping[str, Any]) -> str:
+    """What names a model: twelve digits of a hash of its document without the version."""
+    return sha256(orjson.dumps(content)).hexdigest()[:12]
+
+
+def first_model(records: int, further: int = 0) -> Model:
+    """The model before learning: shipped chances, and one further record of each person.
+
+    `further`: so many records more the frequencies are counted in.
+    """
     n = max(records, 2)
-    return Model(n, 1.0 / n, 1.0 / n)
+    return Model(n + further, 1.0 / n, 1.0 / n)

@@ -15,6 +15,7 @@ from .words import GENERATIONS, PARTICLES, PLACEHOLDERS, STREET_WORDS, TITLES, U
 SUFFIXES: Final = ("", "_2", "_3")
 """A field may hold up to three values, by the suffix of its name. `surname_2` is a second surname."""
 OTHER_IDS: Final = ("social_id", "passport", "drivers_license", "tax_id", "lei", "other_id")
+CHARS_MAX: Final = 400  # of a value; comparing two texts takes the product of their lengths
 NAME_WORDS_MAX: Final = 12
 PHONE_DIGITS: Final = 8  # the end of a number; country, area and Brazil's ninth digit stand before it
 GENDERS: Final = {
@@ -72,6 +73,8 @@ class Record:
 
     def __init__(self, record_id: str, fields: Mapping[str, str]) -> None:
         self.record_id = record_id
+        if any(len(value) > CHARS_MAX for value in fields.values()):
+            fields = {name: value[:CHARS_MAX] for name, value in fields.items()}
         self.name: Name | None = read_name(fields)
         self.birth: Date | None = parse_date(fields.get("birth_date", ""))
         self.gender: str = GENDERS.get(fold(fields.get("gender", "")).strip("."), "")
@@ -82,12 +85,10 @@ class Record:
         self.phones: tuple[str, ...] = _values(fields, "phone", _read_phone)
         self.emails: tuple[str, ...] = _values(fields, "email", _read_email)
         self.address: Address | None = read_address(fields)
-        self.place: str = " ".join(split_words(fields.get("birth_place", "")))
-        self.occupation: str = " ".join(
-            split_words(fields.get("occupation", "") or fields.get("employer", ""))
-        )
+        self.place: str = _read_words(fields.get("birth_place", ""))
+        self.occupation: str = _read_words(fields.get("occupation", "") or fields.get("employer", ""))
         self.mother: Name | None = _name_of_words(split_words(fields.get("mother_name", "")))
-        self.ethnicity: str = " ".join(split_words(fields.get("race_ethnicity", "")))
+        self.ethnicity: str = _read_words(fields.get("race_ethnicity", ""))
         self.orgs: tuple[str, ...] = _values(fields, "org_name", _read_words)
         self.type: str = fold(fields.get("record_type", ""))
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from rapidfuzz.distance import OSA, JaroWinkler
 
-from .words import VARIANTS
+from .words import VARIANT_INITIALS, VARIANTS
 
 EXACT: Final = 0
 VARIANT: Final = 1  # a nickname, or another name of the same person
@@ -66,7 +66,7 @@ def compare_words(a: str, b: str) -> int:
     if a == b:
         return EXACT
     if len(a) == 1 or len(b) == 1:
-        return INITIAL if a[0] == b[0] else DIFFERENT
+        return INITIAL if same_initial(a, b) else DIFFERENT
     in_a = VARIANTS.get(a)
     if in_a is not None:
         in_b = VARIANTS.get(b)
@@ -89,6 +89,12 @@ def compare_words(a: str, b: str) -> int:
     if likeness >= SIMILAR_MIN or sorted(a) == sorted(b):
         return SIMILAR
     return DIFFERENT
+
+
+def same_initial(a: str, b: str) -> bool:
+    """Whether two words, one of them an initial, may be one name: `W` is Bill's too. Symmetric."""
+    letter, word = (a, b) if len(a) == 1 else (b, a)
+    return word[0] == letter or letter in VARIANT_INITIALS.get(word, "")
 
 
 def is_slip(a: str, b: str) -> bool:

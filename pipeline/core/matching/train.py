@@ -34,10 +34,10 @@ SHARED: Final = (
 """What relatives may share is learned too; that they differ in given name and birth date is what they are."""
 
 
-def learn(model: Model, patterns: Counter[tuple[int, ...]], share: float) -> Model:
-    """`patterns`: findings of candidate pairs, counted; they are this `share` of all candidates."""
+def learn(model: Model, patterns: Counter[tuple[int, ...]], share: float, records: int) -> Model:
+    """`patterns`: findings of candidate pairs of so many records, counted; this `share` of all candidates."""
     rows = sorted(patterns.items())
-    pairs = model.records * (model.records - 1) / 2.0
+    pairs = records * (records - 1) / 2.0
     for _ in range(ROUNDS):
         prior = max(PRIOR_PAIRS, PRIOR_SHARE * model.match_prior * share * pairs)
         seen = {k: [prior * one for one in v.m] for k, v in DEFAULTS.items()}
@@ -65,11 +65,12 @@ def learn(model: Model, patterns: Counter[tuple[int, ...]], share: float) -> Mod
                     seen[found & 31][(found >> 5) & 7] += match
         model = Model(
             model.records,
-            min(max(matches / share / pairs, 0.05 / model.records), 0.2),
-            min(max(relatives / share / pairs, 0.005 / model.records), 0.2),
-            1.0 + 2.0 * matches / share / model.records,
+            min(max(matches / share / pairs, 0.05 / records), 0.2),
+            min(max(relatives / share / pairs, 0.005 / records), 0.2),
+            1.0 + 2.0 * matches / share / records,
             {k: tuple(one / sum(v) for one in v) for k, v in seen.items()},
             {k: tuple(one / sum(v) for one in v) for k, v in kin.items()},
+            model.frequencies,
         )
     return model
 

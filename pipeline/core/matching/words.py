@@ -91,3 +91,15 @@ def _variants() -> dict[str, frozenset[int]]:
 
 VARIANTS: Final = _variants()
 """Name → numbers of the groups of NICKNAMES that it stands in."""
+
+
+def _initials() -> dict[str, str]:
+    groups = [group.split() for group in NICKNAMES.split(";")]
+    return {
+        name: "".join(sorted({other[0] for number in found for other in groups[number]}))
+        for name, found in VARIANTS.items()
+    }
+
+
+VARIANT_INITIALS: Final = _initials()
+"""Name → the first letters of all names that stand for it."""

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import io
 import json
+from base64 import b64encode
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
+import fastavro
 import pytest
 
-from connectors.crm.debezium import read_change
+from connectors.crm.debezium import UNAVAILABLE, read_change
 from connectors.crm.mapping import RowMapping, read_mapping
 from connectors.crm.table import Progress, Table, import_key, opened, read_progress
 from pipeline.core.errors import Rejection
 from pipeline.core.policy import parse_policy
 from pipeline.core.segments.document import DefinitionError
 from pipeline.core.touchpoint import TouchpointReader
+from pipeline.wire.avro import RecordDecoder
 from tests.support.collect import ids
 
 NOW: Final = 1_795_396_495_000
@@ -116,6 +120,8 @@ def test_an_import_goes_on_where_it_was_and_another_file_is_another_import(tmp_p
         ("identifiers: {email: E}\ntraits: {a: {column: B, as: dat}}", "'dat' is no kind of value"),
         ("identifiers: {email: E}\ntraits: {born: {as: date}}", "column is missing"),
         ("identifiers: {email: E}\ntraits: {a: {column: B, as: decimal, scale: -1}}", "scale is a whole"),
+        ("identifiers: {email: E}\ntraits: {a: {column: B, as: instant, unit: min}}", "unit is s, ms, us"),
+        ("identifiers: {email: E}\ntraits: {a: {column: B, as: number, unit: s}}", "unit is s, ms, us"),
         ("identifiers: {email: 7}", "a column is a text"),
         ("identifiers: []", "identifiers is a mapping, not a list"),
         ("", "one mapping is needed"),
@@ -175,6 +181,29 @@ def test_values_of_debezium_are_read() -> None:
     }  # fmt: skip
 
 
+def test_a_numeric_without_a_scale_brings_it_along() -> None:
+    variable = {"scale": 3, "value": b64encode((7_125).to_bytes(2, "big")).decode()}
+    assert change("c", None, {**ROW, "credit": variable})["traits"]["credit"] == 7.125
+    broken = change("c", None, {**ROW, "credit": {"value": "AA=="}})
+    assert isinstance(broken, Rejection)
+
+
+@pytest.mark.parametrize(
+    ("given", "spec", "read"),
+    [
+        (-315_619_200_000_000, "as: instant", "1960-01-01T00:00:00.000+00:00"),
+        (34_300_800_000_000, "as: instant, unit: us", "1971-02-02T00:00:00.000+00:00"),
+        (-1, "as: instant, unit: ns", "1969-12-31T23:59:59.999+00:00"),
+        (86_399, "as: date, unit: s", "1970-01-01"), (-1, "as: date, unit: ms", "1969-12-31"),
+        (34_300_800_123_456, "as: date, unit: us", "1971-02-02"), (-3_653, "as: date", "1960-01-01"),
+        ("1971-02-02T10:00:00Z", "as: date, unit: us", "1971-02-02"),
+    ],
+)  # fmt: skip
+def test_instants_before_and_near_1970(given: Any, spec: str, read: str) -> None:
+    mapping = read_mapping(f"identifiers: {{user_id: id}}\ntraits: {{at: {{column: at, {spec}}}}}")
+    assert change("c", None, {"id": 1, "at": given}, mapping=mapping)["traits"] == {"at": read}
+
+
 def test_the_life_of_a_row() -> None:
     kinds = [change(op, ROW, ROW)["type"] for op in "rcud"]
     assert kinds == ["contact_read", "contact_created", "contact_updated", "contact_deleted"]
@@ -185,6 +214,20 @@ def test_the_life_of_a_row() -> None:
     assert set(deleted["traits"].values()) == {None}
     assert read_change(None, read_mapping(CDC)) is None  # the tombstone that follows
     assert change("t", None, None) is None
+
+
+def test_of_a_deleted_row_only_its_identifiers_are_asked() -> None:
+    """Without replica identity full the other columns are null, or something in place of null."""
+    by_key = change("d", {"id": 2, "email": None, "city": "", "credit": "?", "born": "never"}, None)
+    assert ids(by_key) == ["user_id:2"]
+    assert by_key["traits"] == dict.fromkeys(("city", "credit", "price", "born", "seen", "micro"))
+
+
+def test_a_value_that_the_database_did_not_send_says_nothing() -> None:
+    for placeholder in UNAVAILABLE[0], UNAVAILABLE[2]:
+        updated = change("u", None, {**ROW, "city": placeholder, "email": placeholder})
+        assert "city" not in updated["traits"]
+        assert (updated["traits"]["price"], ids(updated)) == (1.5, ["user_id:2"])
 
 
 def test_a_change_has_one_id_and_the_next_one_another() -> None:
@@ -198,6 +241,53 @@ def test_a_schema_around_the_change_is_looked_through() -> None:
     assert isinstance(found, dict)
     assert ids(found) == ["user_id:2", "email:ana@x.com"]
     assert read_change(b'{"schema":null,"payload":null}', read_mapping(CDC)) is None
+
+
+def test_avro_of_a_registry_says_the_same_as_json() -> None:
+    optional = [
+        {"name": "id", "type": "int"},
+        *({"name": name, "type": ["null", "string"]} for name in ("email", "city", "price", "seen")),
+        {"name": "credit", "type": ["null", {"type": "bytes", "logicalType": "decimal", "precision": 10,
+                                             "scale": 2}]},
+        {"name": "born", "type": ["null", {"type": "int", "connect.name": "io.debezium.time.Date"}]},
+        {"name": "micro", "type": ["null", {"type": "long", "logicalType": "timestamp-micros"}]},
+    ]  # fmt: skip
+    row = {"type": "record", "name": "Value", "namespace": "crm.public.contacts", "fields": optional}
+    texts = ("version", "connector", "name", "snapshot", "db", "schema", "table", "sequence")
+    source = {"type": "record", "name": "Source", "namespace": "io.debezium", "fields": [
+        *({"name": name, "type": "string"} for name in texts),
+        *({"name": name, "type": "long"} for name in ("ts_ms", "txId", "lsn")),
+    ]}  # fmt: skip
+    envelope = {"type": "record", "name": "Envelope", "namespace": "crm.public.contacts", "fields": [
+        {"name": "before", "type": ["null", row], "default": None},
+        {"name": "after", "type": ["null", "crm.public.contacts.Value"], "default": None},
+        {"name": "source", "type": source}, {"name": "op", "type": "string"},
+    ]}  # fmt: skip
+    stream = io.BytesIO(b"\0\0\0\0\7")
+    stream.seek(5)
+    plain = event("d", ROW, None)
+    written = {**plain, "before": {**ROW, "credit": Decimal("1.50")}}
+    fastavro.schemaless_writer(stream, fastavro.parse_schema(envelope), written)
+    asked: list[int] = []
+
+    def lookup(schema_id: int) -> Any:
+        asked.append(schema_id)
+        return envelope if schema_id == 7 else None
+
+    decode, mapping = RecordDecoder(lookup), read_mapping(CDC)
+    for _ in range(2):
+        assert read_change(stream.getvalue(), mapping, decode) == change("d", ROW, None)
+    assert asked == [7]
+    for value, reason in (
+        (b"\0\0\0\0\x09x", "unknown_schema"), (b"\0\0", "malformed_avro"),
+        (stream.getvalue()[:-1], "malformed_avro"),
+    ):  # fmt: skip
+        refused = read_change(value, mapping, decode)
+        assert isinstance(refused, Rejection)
+        assert refused.reason.value == reason
+    unread = read_change(stream.getvalue(), mapping)
+    assert isinstance(unread, Rejection)
+    assert unread.reason.value == "unknown_schema"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 
 import pytest
@@ -12,6 +13,7 @@ from connectors.deliver.destinations import Destination
 from connectors.deliver.lane import Pending
 from connectors.deliver.ledger import Ledger
 from connectors.deliver.partition import Partition
+from connectors.deliver.sender import Sender
 from connectors.deliver.verdict import Kind, Verdict
 from pipeline.settings import Settings
 
@@ -24,6 +26,49 @@ CHANGE = {
 
 def fail(error: BaseException) -> None:
     raise AssertionError(error)
+
+
+def pending(number: int) -> Pending:
+    return Pending({**CHANGE, "change_id": str(number), "occurred_at": 0, "decided_at": 0}, b"", number)
+
+
+@pytest.mark.parametrize("pause_s", [0.0, 0.2])
+def test_an_answer_that_nobody_has_asked_for_does_not_count_for_the_next_request(pause_s: float) -> None:
+    """The second answer comes with the first one, or while the connection rests."""
+    asked: list[int] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(len(asked))
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+                await reader.readexactly(length)
+                good = b"HTTP/1.1 204 No Content\r\n\r\n"
+                if b"webhook-id: 0\r\n" not in head:
+                    writer.write(b"HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n")
+                elif pause_s:
+                    writer.write(good)
+                    await asyncio.sleep(pause_s / 2)
+                    writer.write(good)
+                else:
+                    writer.write(good + good)
+        writer.close()
+
+    async def deliver() -> list[Kind]:
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        sender = Sender(Destination(name="d", url=f"http://127.0.0.1:{port}/"))
+        first = await sender.send([pending(0)])
+        await asyncio.sleep(pause_s)
+        others = [await sender.send([pending(number)]) for number in (1, 2)]
+        await sender.close()
+        server.close()
+        await asyncio.sleep(0.05)  # the server notices that its connections are closed
+        return [verdict.kind for verdict in (first, *others)]
+
+    assert asyncio.run(deliver()) == [Kind.DELIVERED, Kind.RETRY, Kind.RETRY]
+    assert len(asked) == 2  # and a connection on which all was well is used again
 
 
 @pytest.mark.parametrize("concurrency", [1, 2, 10])

@@ -62,3 +62,32 @@ def test_what_is_no_cloudevent_is_left_alone() -> None:
     assert touchpoint_of(b"{broken", (), "crm") is None
     assert touchpoint_of(b"{}", (), "crm") is None
     assert structured(data="text") is None
+
+
+RECORDED = (
+    (
+        b'{"identifiers": [{"type": "user_id", "value": "u1"}]}',
+        [
+            ("ce_specversion", b"1.0"), ("ce_id", b"1"), ("ce_source", b"/crm"),
+            ("ce_type", b"com.acme.ContactCreated.v1"), ("ce_time", b"2026-11-23T01:00:00Z"),
+            ("content-type", b"application/json"), ("ce_partitionkey", b"u1"),
+        ],
+    ),
+    (
+        (b'{"specversion": "1.0", "id": "1", "source": "/crm", "type": "com.acme.ContactCreated.v1", '
+         b'"time": "2026-11-23T01:00:00Z", "datacontenttype": "application/json", "partitionkey": "u1", '
+         b'"data": {"identifiers": [{"type": "user_id", "value": "u1"}]}}'),
+        [("content-type", b"application/cloudevents+json")],
+    ),
+)  # fmt: skip
+"""What the package `cloudevents` 2.2.0 makes of one event, in binary and in structured mode."""
+
+
+@pytest.mark.parametrize(("value", "headers"), RECORDED, ids=["binary", "structured"])
+def test_what_the_library_of_cloudevents_writes_is_read(
+    value: bytes, headers: list[tuple[str, bytes | str | None]]
+) -> None:
+    assert touchpoint_of(value, headers, "crm") == {
+        "source": "crm", "identifiers": [{"type": "user_id", "value": "u1"}], "event_id": "/crm#1",
+        "type": "contact_created", "occurred_at": 1_795_395_600_000,
+    }  # fmt: skip

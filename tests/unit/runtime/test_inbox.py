@@ -114,3 +114,11 @@ def test_whatever_is_lost_on_the_way_every_record_is_taken_once_and_in_order(see
             position = inbox.expected["touches"]  # Nothing more comes: the last batch was lost.
         got += taken(inbox, rng.randrange(1, 20))
     assert got == list(range(100))
+
+
+def test_what_belongs_to_another_partition_is_skipped_and_leaves_no_hole() -> None:
+    inbox = Inbox({"touches": 0}, lambda record: record.offset() % 2 == 0)
+    assert inbox.offer(batch("touches", 0, 5))
+    assert inbox.offer(batch("touches", 5, 8))
+    assert [record.offset() for record in inbox.take(10)] == [0, 2, 4, 6]
+    assert inbox.expected == {"touches": 8}

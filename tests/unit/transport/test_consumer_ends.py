@@ -163,3 +163,23 @@ def test_contradictions_with_the_app_are_refused() -> None:
             bench.assign(("raw", 0), ("raw", 1))
 
     run(test())
+
+
+@pytest.mark.parametrize(
+    ("config", "leaves", "calls"),
+    [
+        ({}, True, ["close"]),  # who has no name leaves by closing
+        ({"group.instance.id": "a"}, True, ["unsubscribe", "poll", "close"]),
+        ({"group.instance.id": "a"}, False, ["close"]),
+    ],
+)
+def test_a_static_member_leaves_the_group_only_if_it_is_to(
+    config: dict[str, str], leaves: bool, calls: list[str]
+) -> None:
+    async def test() -> None:
+        bench = Bench(consumer_config=config, leave_on_close=leaves)
+        bench.consumer.close()
+        bench.consumer.close()
+        assert [name for name, _ in bench.client.calls] == calls
+
+    run(test())

@@ -160,6 +160,27 @@ def test_without_room_the_sender_is_asked_to_come_again() -> None:
     assert (answer.status, answer.headers["retry-after"]) == (503, "1")
 
 
+def test_a_write_key_that_sends_too_much_waits_and_others_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(app.time, "monotonic", lambda: clock[0])
+    asked = Asked(key_events_s=10)
+    batch = {"batch": [{**TRACK, "type": "track", "messageId": str(number)} for number in range(150)]}
+    assert asked.post("/v1/batch", batch).status == 200  # more than a burst of 100, once
+    for body in ({"writeKey": "wk"}, {}):
+        headers = {} if body else {"x-write-key": "wk"}
+        refused = asked.ask("POST", "/v1/track", {**TRACK, **body}, headers)
+        assert (refused.status, refused.headers["retry-after"]) == (429, "5")
+        assert refused.document["success"] is False
+    assert asked.post("/v1/track", TRACK, x_write_key="wk:secret").status == 200
+    clock[0] += 4.9
+    assert asked.post("/v1/track", TRACK).headers["retry-after"] == "1"
+    clock[0] += 0.2
+    assert asked.post("/v1/track", TRACK).status == 200
+    clock[0] += 3_600
+    assert [asked.post("/v1/batch", batch).status for _ in range(2)] == [200, 429]  # a burst, not an hour's
+    assert len(asked.touchpoints()) == 302
+
+
 def test_bodies_that_are_held_at_one_time_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app, "HELD_BYTES_MAX", 1_000)
     asked = Asked()
@@ -182,6 +203,7 @@ def test_a_page_of_any_origin_may_send() -> None:
     for one in (before, answer):
         assert one.headers["access-control-allow-origin"] == "https://shop.example"
         assert one.headers["access-control-allow-credentials"] == "true"
+        assert one.headers["access-control-expose-headers"] == "retry-after"
 
 
 def test_browser_sdks_find_their_settings() -> None:

@@ -120,15 +120,3 @@ def test_what_one_record_lacks_another_one_tells() -> None:
             "x3": {"full_name": "Maria Silva", "phone": "11 95555-4444"},
         }
     )
-
-
-def test_the_weights_of_a_pair_add_up_to_its_score() -> None:
-    people = make_people(5, 30)
-    matcher = Matcher(Record(person.record_id, person.fields) for person in people)
-    matcher.train()
-    found = matcher.explain(people[0].record_id, people[1].record_id)
-    assert found.steps
-    assert found.total == pytest.approx(
-        found.prior + sum(step.weight for step in found.steps) + found.relatives
-    )
-    assert 0.0 <= found.probability <= 1.0

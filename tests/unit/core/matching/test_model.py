@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 
 import pytest
 
 from pipeline.core.matching import levels as c
 from pipeline.core.matching.defaults import DEFAULTS
+from pipeline.core.matching.document import MalformedModel, read_model
 from pipeline.core.matching.explain import LEVEL_NAMES
 from pipeline.core.matching.measure import measure
 from pipeline.core.matching.model import first_model
@@ -58,7 +60,7 @@ def test_learning_finds_how_often_matches_agree() -> None:
     phone, other = c.finding(c.PHONE, c.SAME, 2), c.finding(c.PHONE, c.OTHER, 0)
     stranger = (c.finding(c.GIVEN, c.SAME, 400), c.finding(c.FAMILY, c.UNLIKE, 0), c.finding(c.BIRTH, 6, 0))
     patterns = Counter({(*same, phone): 900, (*same, other): 100, (*stranger, other): 9_000})
-    model = learn(first_model(2_000), patterns, 1.0)
+    model = learn(first_model(2_000), patterns, 1.0, 2_000)
     assert model.chances[c.PHONE][c.SAME] == pytest.approx(0.9, abs=0.02)
     assert model.match_prior * 2_000 * 1_999 / 2 == pytest.approx(1_000, rel=0.02)
     assert model.copies == pytest.approx(2.0, abs=0.02)
@@ -70,3 +72,34 @@ def test_the_measure_counts_pairs() -> None:
     assert (found["precision"], found["recall"]) == (0.5, pytest.approx(1 / 3, abs=1e-6))
     assert found["f1"] == pytest.approx(0.4)
     assert measure(truth, truth)["f1"] == measure(truth, truth)["b3_f1"] == 1.0
+
+
+def test_a_model_is_the_same_after_it_was_written_and_read() -> None:
+    model = first_model(1_000)
+    model.frequencies = {"f:maria": 60, "l:silva": 110}
+    read = read_model(json.loads(json.dumps(model.document())))
+    assert read == model
+    assert read.document() == model.document()
+    assert read.document()["version"] != first_model(1_000).document()["version"]
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "said"),
+    [
+        ("format", "elo-matching-0", "no model of the format"),
+        ("records", True, "records must be a whole number"),
+        ("match_prior", float("nan"), "match_prior must be a number"),
+        ("copies", 0, "copies must be a number"),
+        ("matches", {}, "exactly the comparisons"),
+        ("relatives", {**first_model(9).document()["relatives"], "gender": [1.0]}, "a list of 3 chances"),
+        ("matches", {**first_model(9).document()["matches"], "gender": [1, 0, 1]}, "add up to 1"),
+        ("frequencies", {"p:11955554444": 10}, "unknown kind"),
+        ("frequencies", {"f:ana": 10**30}, "none larger than records"),
+        ("frequencies", {"f:\ud800": 10}, "version does not fit"),
+        ("copies", 3.0, "version does not fit"),
+        ("more", 1, "must hold exactly"),
+    ],
+)
+def test_a_document_that_is_no_model_is_refused_in_one_sentence(part: str, value: object, said: str) -> None:
+    with pytest.raises(MalformedModel, match=said):
+        read_model({**first_model(1_000).document(), part: value})
