@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -82,17 +82,18 @@ class Growth:
             self._check_stopped()
             if self._state_ends() != ends:  # A worker ran until the counts kept it away.
                 states = self._read_states(Path(directory, "after"))
-            for topic in (topics.state, topics.sample, topics.mail):
+            for topic in (*topics.of_nodes, topics.mail):
                 self._add_partitions(topic)
             self._stamp_by("CreateTime")  # What is copied keeps its time.
             self._log.open()
             for partition, state in enumerate(states):
                 self._tell(f"splitting partition {partition}")
                 self._split_touches(partition)
-                self._split_state(topics.state, items(state), partition)
-                self._split_state(topics.sample, self._sample(partition), partition)
+                self._split_nodes(state, partition, topics.state)
                 self._split_changes(state, partition)
                 state.close()
+                for topic in topics.of_nodes[1:]:
+                    self._split_nodes(self._read(Path(directory), topic, partition), partition, topic)
         self._count_members()
         self._stamp_by("LogAppendTime")
         for topic in topics.touchpoints:
@@ -252,14 +253,15 @@ class Growth:
     def _read_states(self, directory: Path) -> list[Rdict]:
         """Those of all old partitions. No change of segments or policy may be under way in them."""
         directory.mkdir()
-        states = [self._read_state(directory, partition) for partition in range(self._old)]
+        topic = self._topics.state
+        states = [self._read(directory, topic, partition) for partition in range(self._old)]
         self._check_settled(states)
         return states
 
-    def _read_state(self, directory: Path, partition: int) -> Rdict:
+    def _read(self, directory: Path, topic: str, partition: int) -> Rdict:
         """The newest value of each key of an old partition, on disk."""
-        state = Rdict(str(directory / str(partition)), options(Cache(CACHE_BYTES)))
-        for records in read_log(self._settings, self._topics.state, partition, 0):
+        state = Rdict(str(directory / f"{topic}-{partition}"), options(Cache(CACHE_BYTES)))
+        for records in read_log(self._settings, topic, partition, 0):
             batch = WriteBatch(raw_mode=True)
             for record in records:
                 key, value = record.key(), record.value()
@@ -272,10 +274,10 @@ class Growth:
             state.write(batch)
         return state
 
-    def _split_state(self, topic: str, records: Iterable[tuple[bytes, bytes]], partition: int) -> None:
+    def _split_nodes(self, state: Rdict, partition: int, topic: str) -> None:
         """Move the nodes. A node that was moved has a tombstone where it was, so it is moved once."""
         chunk: list[Letter] = []
-        for key, value in records:
+        for key, value in items(state):
             home = partition if is_of_partition(key) else self._home(node_of(key))
             if home != partition:
                 chunk += [(topic, home, key, value, 0, []), (topic, partition, key, None, 0, [])]
@@ -285,13 +287,6 @@ class Growth:
                 chunk = []
         self._log.send(chunk)
         reach("grow.state")
-
-    def _sample(self, partition: int) -> Iterable[tuple[bytes, bytes]]:
-        """The newest value of each key of an old partition of the sample."""
-        newest: dict[bytes, bytes | None] = {}
-        for records in read_log(self._settings, self._topics.sample, partition, 0):
-            newest.update((record.key(), record.value()) for record in records)
-        return [(key, value) for key, value in newest.items() if value is not None]
 
     def _split_changes(self, state: Rdict, partition: int) -> None:
         """Definitions and policy are those of the old partition, done by every new one."""

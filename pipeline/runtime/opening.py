@@ -25,7 +25,7 @@ from .crashpoints import reach
 from .definitions import Definitions
 from .environment import Environment, wall_ms
 from .owner import committed_offsets, last_owner
-from .restore import partitions_of, restore, topic_id
+from .restore import describe_topics, restore
 from .rocks import wipe
 from .sample import NOTED, Sample
 from .store import SPLIT_KEY, Position, Store
@@ -63,7 +63,9 @@ class Partition:
 def open_partition(env: Environment, partition: int, is_local: Callable[[str], bool]) -> Partition:
     """Open partition `partition`. Raises KafkaException or Retryable when the broker does not answer."""
     settings, topics = env.settings, env.topics
-    if (found := partitions_of(settings, topics.touches)) != env.partitions:
+    described = describe_topics(settings, (topics.state, topics.touches, topics.sample))
+    (incarnation, _), (_, found), (sample_id, _) = described
+    if found != env.partitions:
         raise ConfigError(
             f"topic {topics.touches} has {found} partitions now and had {env.partitions} when this worker "
             "was started, start it again"
@@ -72,7 +74,7 @@ def open_partition(env: Environment, partition: int, is_local: Callable[[str], b
     owner = last_owner(settings, topics.touches, partition, env.transactional_id)
     offsets, note = committed_offsets(settings, inputs, partition, owner)
     reach("task.fenced")
-    store, position = open_store(env, partition, topic_id(env.settings, topics.state))
+    store, position = open_store(env, partition, incarnation)
     try:
         now_ms = wall_ms()
         restore(settings, store, (topics.state, topics.touches), partition, offsets[topics.touches], position,
@@ -87,7 +89,7 @@ def open_partition(env: Environment, partition: int, is_local: Callable[[str], b
         adoption = Adoption(env.policies, env.policy, partition, env.partitions, store, resolver, env.pace)
         changes = Changes(adoption, definitions)
         store.extend_timers(now_ms)
-        sample = Sample(store, topic_id(settings, topics.sample), note.get(NOTED))
+        sample = Sample(store, sample_id, note.get(NOTED))
     except BaseException:
         store.close()
         raise

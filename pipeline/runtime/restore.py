@@ -9,7 +9,7 @@ offset.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -60,7 +60,7 @@ def read_logs(
 ) -> Iterator[list[Any]]:
     """The same of several partitions: `starts` says from which offset. Each is read in its order."""
     consumer = Consumer(
-        settings.kafka_config(
+        settings.quiet_kafka_config(
             group_id=f"{settings.group}-restore",
             enable_auto_commit=False,
             isolation_level="read_committed",
@@ -108,7 +108,7 @@ def read_logs(
 
 def partitions_of(settings: Settings, topic: str) -> int:
     """Partition count of a topic. Raises ConfigError if it does not exist."""
-    found = AdminClient(settings.kafka_config()).list_topics(topic, timeout=30).topics[topic]
+    found = AdminClient(settings.quiet_kafka_config()).list_topics(topic, timeout=30).topics[topic]
     if found.error is not None:
         raise ConfigError(f"topic {topic} does not exist, run `elo topics create`")
     return len(found.partitions)
@@ -117,7 +117,7 @@ def partitions_of(settings: Settings, topic: str) -> int:
 def log_ends(settings: Settings, topic: str, partitions: Iterable[int]) -> dict[int, int]:
     """Partition → offset behind its last record, open transactions and their markers included."""
     consumer = Consumer(
-        settings.kafka_config(
+        settings.quiet_kafka_config(
             group_id=f"{settings.group}-restore",
             enable_auto_commit=False,
             isolation_level="read_uncommitted",
@@ -134,7 +134,9 @@ def log_ends(settings: Settings, topic: str, partitions: Iterable[int]) -> dict[
 
 def offsets_since(settings: Settings, topic: str, partitions: Iterable[int], at_ms: int) -> dict[int, int]:
     """Partition → offset of the first record that was logged at or after an instant, or of its end."""
-    consumer = Consumer(settings.kafka_config(group_id=f"{settings.group}-restore", enable_auto_commit=False))
+    consumer = Consumer(
+        settings.quiet_kafka_config(group_id=f"{settings.group}-restore", enable_auto_commit=False)
+    )
     try:
         asked = [TopicPartition(topic, number, at_ms) for number in partitions]
         return {one.partition: one.offset for one in consumer.offsets_for_times(asked, timeout=30)}
@@ -142,13 +144,19 @@ def offsets_since(settings: Settings, topic: str, partitions: Iterable[int], at_
         consumer.close()
 
 
-def topic_id(settings: Settings, topic: str) -> str:
-    """The id of this incarnation of a topic. Raises KafkaException."""
+def describe_topics(settings: Settings, topics: Sequence[str]) -> list[tuple[str, int]]:
+    """Id of the present incarnation, and partition count, of each topic. Raises KafkaException."""
     from confluent_kafka import TopicCollection
 
-    admin = AdminClient(settings.kafka_config())
-    described = admin.describe_topics(TopicCollection([topic]), request_timeout=30)[topic].result()
-    return str(described.topic_id)
+    admin = AdminClient(settings.quiet_kafka_config())
+    futures = admin.describe_topics(TopicCollection(list(topics)), request_timeout=30)
+    described = [futures[topic].result() for topic in topics]
+    return [(str(one.topic_id), len(one.partitions)) for one in described]
+
+
+def topic_id(settings: Settings, topic: str) -> str:
+    """The id of this incarnation of a topic. Raises KafkaException."""
+    return describe_topics(settings, (topic,))[0][0]
 
 
 def restore(
