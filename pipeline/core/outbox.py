@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
@@ -26,8 +26,9 @@ class Cause(StrEnum):
 
 @dataclass(slots=True)
 class MembershipChange:
-    """Somebody entered or left a segment. Instants in ms; the shape is schemas/membership_change.
+    """Somebody entered or left a segment: `change` is `entered` or `exited`, `sequence` counts from 1.
 
+    Instants in ms; the shape is schemas/membership_change. `identifiers`: `type:value`.
     `silent`: part of a first population of which only `segments.current` tells; it takes no sequence.
     """
 
@@ -40,9 +41,9 @@ class MembershipChange:
     occurred_at: int
     decided_at: int
     cause: Cause
-    event_ids: tuple[str, ...]
-    backfill: bool
-    identifiers: list[str]
+    event_ids: Sequence[str] = ()
+    backfill: bool = False
+    identifiers: Sequence[str] = ()
     silent: bool = False
 
 
@@ -57,7 +58,7 @@ class ProfileAlias:
     profile_id: str
     decided_at: int
     cause: Cause
-    edge: str | None
+    edge: str | None = None
 
 
 @dataclass(slots=True)

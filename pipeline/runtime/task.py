@@ -26,6 +26,7 @@ from .flusher import Flusher
 from .inbox import Inbox, Stretch
 from .measures import Measures
 from .opening import Partition, open_partition
+from .sample import NOTED
 from .store import MEMBERS_KEY, history_key
 from .work import SKEW_MS, Work, next_offsets
 
@@ -142,7 +143,7 @@ class Task:
     def _use(self, opened: Partition, changelog_next: Callable[[], int]) -> None:
         env = self.environment
         self.store, self.outputs, self.resolver = opened.store, opened.outputs, opened.resolver
-        self.changes = opened.changes
+        self.changes, self.sample = opened.changes, opened.sample
         env.understood(self.changes.adoption.for_intake())
         self.offsets = self.ahead = opened.offsets
         self.flusher = Flusher(opened, self.partition, env.topics.touches, env.settings.flush_interval_ms,
@@ -310,6 +311,7 @@ class Task:
             work.members = self.measures.count_members(work.outbox)
             self.store.put(MEMBERS_KEY, orjson.dumps(work.members))
         work.note, work.records = self._make_note(work), self.store.stage()
+        work.copies = self.sample.copies(work.records)
         moved = work.next_offsets != self.ahead or work.note != self.noted
         work.changed = bool(work.records or work.outbox.snapshots or moved)
         self.ahead, self.noted = work.next_offsets, work.note
@@ -370,6 +372,7 @@ class Task:
         self.note, self.offsets = work.note, work.next_offsets
         store = self.store
         store.applied()
+        self.sample.copied()
         for due_ms, root in work.fired:
             store.clear_timer(due_ms, root)
         for due_ms, root in work.armed:
@@ -384,11 +387,6 @@ class Task:
         next_ms = min([self.store.timers.next_ms(), *(due_ms for due_ms, _ in work.armed)])
         due_ms = next_ms if next_ms < min(self.store.timers.horizon_ms, NEVER) else None
         open_count = len(self.outputs.unpublished) + self.changes.open_steps()
-        return orjson.dumps(
-            {
-                "due": due_ms,
-                "open": open_count,
-                **self.changes.note(),
-                "by": self.environment.transactional_id,
-            }
-        ).decode()
+        note = {"due": due_ms, "open": open_count, **self.changes.note()}
+        note |= {NOTED: self.sample.topic_id, "by": self.environment.transactional_id}
+        return orjson.dumps(note).decode()
