@@ -65,11 +65,16 @@ class Topics:
         self.state = prefix + "elo.state"
 
     @property
+    def of_nodes(self) -> tuple[str, ...]:
+        """The compacted topics whose records lie where their node does, `elo.state` first."""
+        return (self.state,)
+
+    @property
     def together(self) -> tuple[str, ...]:
         """The topics whose partition p is read by one worker: all have the same count. That of an output may
         be another once the deployment has grown.
         """
-        return (self.touches, self.mail, self.state, *self.touchpoints)
+        return (self.touches, self.mail, *self.of_nodes, *self.touchpoints)
 
     def specs(self) -> tuple[TopicSpec, ...]:
         """Every topic, in the order in which `elo topics create` makes them.

@@ -25,7 +25,7 @@ from .crashpoints import reach
 from .definitions import Definitions
 from .environment import Environment, wall_ms
 from .owner import committed_offsets, last_owner
-from .restore import partitions_of, restore, topic_id
+from .restore import describe_topics, restore
 from .rocks import wipe
 from .store import SPLIT_KEY, Position, Store
 
@@ -61,7 +61,8 @@ class Partition:
 def open_partition(env: Environment, partition: int, is_local: Callable[[str], bool]) -> Partition:
     """Open partition `partition`. Raises KafkaException or Retryable when the broker does not answer."""
     settings, topics = env.settings, env.topics
-    if (found := partitions_of(settings, topics.touches)) != env.partitions:
+    (incarnation, _), (_, found) = describe_topics(settings, (topics.state, topics.touches))
+    if found != env.partitions:
         raise ConfigError(
             f"topic {topics.touches} has {found} partitions now and had {env.partitions} when this worker "
             "was started, start it again"
@@ -70,7 +71,7 @@ def open_partition(env: Environment, partition: int, is_local: Callable[[str], b
     owner = last_owner(settings, topics.touches, partition, env.transactional_id)
     offsets = committed_offsets(settings, inputs, partition, owner)
     reach("task.fenced")
-    store, position = open_store(env, partition, topic_id(env.settings, topics.state))
+    store, position = open_store(env, partition, incarnation)
     try:
         now_ms = wall_ms()
         restore(settings, store, (topics.state, topics.touches), partition, offsets[topics.touches], position,

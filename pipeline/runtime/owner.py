@@ -98,7 +98,7 @@ def _committed(
 
 def _asker(settings: Settings, isolation_level: str) -> Consumer:
     return Consumer(
-        settings.kafka_config(
+        settings.quiet_kafka_config(
             group_id=settings.group, enable_auto_commit=False, isolation_level=isolation_level
         )
     )

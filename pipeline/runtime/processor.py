@@ -88,6 +88,7 @@ class Processor:
             environment.topics,
             environment.partitions,
             environment.transactional_id,
+            environment.traces,
         )
         self._work_is_there = asyncio.Event()
         self._stopping = False

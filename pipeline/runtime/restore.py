@@ -9,7 +9,7 @@ offset.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -49,7 +49,7 @@ def read_log(
     Raises: Retryable when the broker is silent for a minute.
     """
     consumer = Consumer(
-        settings.kafka_config(
+        settings.quiet_kafka_config(
             group_id=f"{settings.group}-restore",
             enable_auto_commit=False,
             isolation_level="read_committed",
@@ -96,7 +96,7 @@ def read_log(
 
 def partitions_of(settings: Settings, topic: str) -> int:
     """Partition count of a topic. Raises ConfigError if it does not exist."""
-    found = AdminClient(settings.kafka_config()).list_topics(topic, timeout=30).topics[topic]
+    found = AdminClient(settings.quiet_kafka_config()).list_topics(topic, timeout=30).topics[topic]
     if found.error is not None:
         raise ConfigError(f"topic {topic} does not exist, run `elo topics create`")
     return len(found.partitions)
@@ -105,7 +105,7 @@ def partitions_of(settings: Settings, topic: str) -> int:
 def log_ends(settings: Settings, topic: str, partitions: Iterable[int]) -> dict[int, int]:
     """Partition → offset behind its last record, open transactions and their markers included."""
     consumer = Consumer(
-        settings.kafka_config(
+        settings.quiet_kafka_config(
             group_id=f"{settings.group}-restore",
             enable_auto_commit=False,
             isolation_level="read_uncommitted",
@@ -120,13 +120,19 @@ def log_ends(settings: Settings, topic: str, partitions: Iterable[int]) -> dict[
         consumer.close()
 
 
-def topic_id(settings: Settings, topic: str) -> str:
-    """The id of this incarnation of a topic. Raises KafkaException."""
+def describe_topics(settings: Settings, topics: Sequence[str]) -> list[tuple[str, int]]:
+    """Id of the present incarnation, and partition count, of each topic. Raises KafkaException."""
     from confluent_kafka import TopicCollection
 
-    admin = AdminClient(settings.kafka_config())
-    described = admin.describe_topics(TopicCollection([topic]), request_timeout=30)[topic].result()
-    return str(described.topic_id)
+    admin = AdminClient(settings.quiet_kafka_config())
+    futures = admin.describe_topics(TopicCollection(list(topics)), request_timeout=30)
+    described = [futures[topic].result() for topic in topics]
+    return [(str(one.topic_id), len(one.partitions)) for one in described]
+
+
+def topic_id(settings: Settings, topic: str) -> str:
+    """The id of this incarnation of a topic. Raises KafkaException."""
+    return describe_topics(settings, (topic,))[0][0]
 
 
 def restore(

@@ -16,7 +16,7 @@ from confluent_kafka import KafkaException
 
 from ..core.errors import InvariantViolation
 from ..core.facet import NEVER
-from ..core.messages import Adopted, Filled, Message, Taken, decode_message
+from ..core.messages import Absorb, Adopted, Filled, Message, Taken, decode_message
 from ..core.outbox import Outbox, Output
 from ..core.touch import EVENT_HASH, decode_touch
 from ..transport import HOPELESS
@@ -278,6 +278,8 @@ class Task:
         if isinstance(message, Filled | Taken | Adopted):
             self.changes.take(message)
         else:
+            if isinstance(message, Absorb) and message.touch.traceparent:
+                self.environment.traces.keep(message.touch)
             self.resolver.receive(to, message, self.now_ms)
 
     def wants_step(self) -> bool:
@@ -350,7 +352,10 @@ class Task:
                 work.duplicates += 1
                 continue
             store.see(key, offset, now_ms)
-            resolver.touch(decode_touch(record.value()), now_ms)
+            touch = decode_touch(record.value())
+            if touch.traceparent:
+                self.environment.traces.keep(touch)
+            resolver.touch(touch, now_ms)
 
     def _fire_timers(self, now_ms: int, work: Work, most: int) -> None:
         timers = self.store.timers

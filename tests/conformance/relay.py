@@ -6,19 +6,32 @@ import http.client
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+GZIP = b"\x1f\x8b"
+
+
+@dataclass
+class Line:
+    """A relay at work: its address, how many requests came, and how many of them in gzip."""
+
+    host: str = ""
+    requests: int = 0
+    packed: int = 0
+
 
 @contextmanager
-def relay(port: int, *, refuse: tuple[int, ...] = (), twice: bool = False) -> Iterator[str]:
-    """The address of a relay to `port`.
+def relay(port: int, *, refuse: tuple[int, ...] = (), twice: bool = False) -> Iterator[Line]:
+    """A relay to `port`.
 
     `refuse`: statuses of the first answers; the first of those requests is handed over all the same, as when
     only the answer is lost. `twice`: every request is handed over twice.
     """
     left = list(refuse)
     lock = threading.Lock()
+    line = Line()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -26,6 +39,8 @@ def relay(port: int, *, refuse: tuple[int, ...] = (), twice: bool = False) -> It
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             with lock:
+                line.requests += 1
+                line.packed += body.startswith(GZIP)
                 is_first = len(left) == len(refuse)
                 status = left.pop(0) if left else 0
             if status and not is_first:
@@ -61,7 +76,8 @@ def relay(port: int, *, refuse: tuple[int, ...] = (), twice: bool = False) -> It
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
+        line.host = f"http://127.0.0.1:{server.server_address[1]}"
+        yield line
     finally:
         server.shutdown()
         server.server_close()

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 HERE: Final = Path(__file__).parent
@@ -35,11 +35,16 @@ SEND_S: Final = 120
 
 @dataclass(frozen=True)
 class Sdk:
-    """One SDK as `send.py` or `send.js` knows it. `retries`: it sends again after a 503 by itself."""
+    """One SDK as `send.py` or `send.js` knows it. `retries`: it sends again after a 503 by itself.
+
+    `gzip`: whether it packs its requests. `sends_large`: it leaves it to us to refuse an event of 40 KB.
+    """
 
     name: str
     language: str
     retries: bool = True
+    gzip: Literal["never", "asked", "always"] = "never"
+    sends_large: bool = True
     has_traits: bool = True  # it can tell the e-mail address of a person
     calls: tuple[str, ...] = (
         "identified",
@@ -53,14 +58,16 @@ class Sdk:
 
 SNOWPLOW_CALLS: Final = ("order_completed", "page_viewed")
 SDKS: Final = (
-    Sdk("segment-analytics-python", "python"),
-    Sdk("rudder-sdk-python", "python"),
-    Sdk("posthog", "python", calls=("identified", "order_completed", "page_viewed", "aliased")),
-    Sdk("snowplow-tracker", "python", False, False, SNOWPLOW_CALLS),
+    Sdk("segment-analytics-python", "python", gzip="asked", sends_large=False),
+    Sdk("rudder-sdk-python", "python", gzip="asked"),
+    Sdk("posthog", "python", gzip="asked", calls=("identified", "order_completed", "page_viewed", "aliased")),
+    Sdk("snowplow-tracker", "python", has_traits=False, calls=SNOWPLOW_CALLS),
     Sdk("@segment/analytics-node", "node"),
-    Sdk("@rudderstack/rudder-sdk-node", "node"),
-    Sdk("@jitsu/js", "node", False, calls=("identified", "order_completed", "page_viewed", "grouped")),
-    Sdk("@snowplow/node-tracker", "node", False, False, SNOWPLOW_CALLS),
+    Sdk("@rudderstack/rudder-sdk-node", "node", gzip="always"),
+    Sdk(
+        "@jitsu/js", "node", retries=False, calls=("identified", "order_completed", "page_viewed", "grouped")
+    ),
+    Sdk("@snowplow/node-tracker", "node", has_traits=False, calls=SNOWPLOW_CALLS),
 )
 
 
@@ -71,9 +78,13 @@ def missing(sdk: Sdk) -> str:
     return ""
 
 
-def send(sdk: Sdk, host: str, person: str, *, gzip: bool = False, skew_s: int = 0) -> None:
-    """Run every call of an SDK for one person in a process of its own, whose clock may be wrong."""
-    orders = json.dumps({"sdk": sdk.name, "host": host, "person": person, "gzip": gzip, "skew_s": skew_s})
+def send(sdk: Sdk, host: str, person: str, **how: bool | int) -> None:
+    """Run every call of an SDK for one person in a process of its own.
+
+    `how`: `gzip`; `skew_s`, how wrong its clock is; `oversize`, one event more that is too large.
+    """
+    known = {"gzip": False, "skew_s": 0, "oversize": False}
+    orders = json.dumps({"sdk": sdk.name, "host": host, "person": person, **known, **how})
     if sdk.language == "python":
         command = [str(_python()), str(HERE / "send.py"), orders]
     else:

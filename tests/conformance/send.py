@@ -8,7 +8,11 @@ from __future__ import annotations
 import datetime
 import json
 import sys
+import time
 from typing import Any
+
+PATIENCE_S = 20
+LARGE = {"text": "x" * 40_000}  # above the 32 KiB of one event that the collector takes
 
 
 def segment(analytics: Any, orders: dict[str, Any]) -> None:
@@ -19,6 +23,8 @@ def segment(analytics: Any, orders: dict[str, Any]) -> None:
     analytics.gzip = orders["gzip"]
     analytics.identify(person, {"email": f"{person}@example.com", "city": "Madrid"})
     analytics.track(person, "Order Completed", {"total": 3.5})
+    if orders["oversize"]:
+        analytics.track(person, "Photo Sent", LARGE)
     analytics.page(person, "Docs", "Home")
     analytics.screen(person, "Docs", "Main")
     analytics.group(person, "g1", {"name": "Acme", "email": "office@example.com"})
@@ -35,6 +41,8 @@ def posthog(orders: dict[str, Any]) -> None:
     client = Posthog("wk", host=orders["host"], gzip=orders["gzip"])
     client.set(distinct_id=person, properties={"email": f"{person}@example.com", "city": "Madrid"})
     client.capture("Order Completed", distinct_id=person, properties={"total": 3.5})
+    if orders["oversize"]:
+        client.capture("Photo Sent", distinct_id=person, properties=LARGE)
     client.capture("$pageview", distinct_id=person, properties={"$current_url": "http://x/y"})
     client.alias(f"anon-{person}", person)
     client.shutdown()
@@ -52,8 +60,15 @@ def snowplow(orders: dict[str, Any]) -> None:
     tracker = Tracker("ns", emitters=[emitter], subject=subject, app_id="wk")
     schema = "iglu:com.acme/order_completed/jsonschema/1-0-0"
     tracker.track(SelfDescribing(SelfDescribingJson(schema, {"total": 3.5})))
+    if orders["oversize"]:
+        tracker.track(
+            SelfDescribing(SelfDescribingJson(schema.replace("order_completed", "photo_sent"), LARGE))
+        )
     tracker.track(PageView(page_url="http://x/y", page_title="Home"))
     tracker.flush()
+    deadline = time.monotonic() + PATIENCE_S
+    while emitter.event_store.size() and time.monotonic() < deadline:
+        time.sleep(0.1)  # what was refused is sent again by a timer
 
 
 def main() -> None:
