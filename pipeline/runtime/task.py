@@ -295,8 +295,7 @@ class Task:
         self.now_ms = max(self.now_ms, self._stream_ms(work.caught_up))
         self._fire_timers(self.now_ms, work, timers_max)
         if step:
-            behind = self.waiting() > BEHIND_RECORDS
-            await self.changes.step(self.now_ms, lambda: self.flusher.all(self.offsets), behind)
+            await self.changes.step(self.now_ms, lambda: self.flusher.all(self.offsets))
 
     def acknowledge(self, work: Work) -> None:
         """Answer what asks for an answer from the partition itself."""
@@ -304,8 +303,7 @@ class Task:
             self.changes.acknowledge(work.outbox)
 
     def conclude(self, work: Work, publish_max: int) -> int:
-        """Profiles to publish, up to so many, timers to set; then nothing more is decided, and the next batch
-        may begin. The batch before must have been applied.
+        """Profiles to publish, up to so many, and timers to set. The batch before must have been applied.
 
         Returns: how many profiles had their turn. Raises if a touch is neither a new one nor a repetition.
         """
@@ -395,11 +393,5 @@ class Task:
         next_ms = min([self.store.timers.next_ms(), *(due_ms for due_ms, _ in work.armed)])
         due_ms = next_ms if next_ms < min(self.store.timers.horizon_ms, NEVER) else None
         open_count = len(self.outputs.unpublished) + self.changes.open_steps()
-        return orjson.dumps(
-            {
-                "due": due_ms,
-                "open": open_count,
-                **self.changes.note(),
-                "by": self.environment.transactional_id,
-            }
-        ).decode()
+        by = self.environment.transactional_id
+        return orjson.dumps({"due": due_ms, "open": open_count, **self.changes.note(), "by": by}).decode()
