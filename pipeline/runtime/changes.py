@@ -59,7 +59,7 @@ class Changes:
         if self.adoption.open_steps():
             await self.adoption.step(now_ms, flush_all)
         else:
-            await self.definitions.step(now_ms, flush_all, behind)
+            await self.definitions.step(now_ms, flush_all)
 
     def flushes(self) -> bool:
         """Whether the next step writes what is committed to the disk: it reads components from there."""

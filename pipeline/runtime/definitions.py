@@ -258,7 +258,7 @@ class Definitions:
     async def step(self, now_ms: int, flush_all: Callable[[], Awaitable[None]], behind: bool = False) -> None:
         """Do one step of the work, as part of the batch under way."""
         work = self.work
-        if (work.done and work.told >= work.offset) or not self.waiting(behind):
+        if (work.done and work.told >= work.offset) or not self.waiting():
             return  # Nothing is left, or another partition has just taken its turn.
         self._pace.begin()  # It ends when the batch is written.
         if work.fill_next < work.fill_end:

@@ -290,8 +290,7 @@ class Task:
         self.now_ms = max(self.now_ms, self._stream_ms(work.caught_up))
         self._fire_timers(self.now_ms, work, timers_max)
         if step:
-            behind = self.waiting() > BEHIND_RECORDS
-            await self.changes.step(self.now_ms, lambda: self.flusher.all(self.offsets), behind)
+            await self.changes.step(self.now_ms, lambda: self.flusher.all(self.offsets))
 
     def acknowledge(self, work: Work) -> None:
         """Answer what asks for an answer from the partition itself."""
@@ -299,8 +298,7 @@ class Task:
             self.changes.acknowledge(work.outbox)
 
     def conclude(self, work: Work, publish_max: int) -> int:
-        """Profiles to publish, up to so many, timers to set; then nothing more is decided, and the next batch
-        may begin. The batch before must have been applied.
+        """Profiles to publish, up to so many, and timers to set. The batch before must have been applied.
 
         Returns: how many profiles had their turn. Raises if a touch is neither a new one nor a repetition.
         """
