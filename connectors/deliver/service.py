@@ -14,7 +14,7 @@ from confluent_kafka import KafkaException
 
 from pipeline.access import Role
 from pipeline.core.errors import AccessDenied, ConfigError
-from pipeline.runtime.connect import CONNECT_S, check_access, connect, denial_of, missing_topic
+from pipeline.runtime.connect import CONNECT_S, RESTART_S, check_access, connect, denial_of, missing_topic
 from pipeline.runtime.control import Control
 from pipeline.runtime.health import check_port
 from pipeline.runtime.logs import configure_logs
@@ -50,7 +50,7 @@ def check_topics(settings: Settings, destinations: tuple[Destination, ...]) -> i
         them, Retryable when no broker answers.
     """
     topics = settings.topics()
-    admin = connect(settings)
+    admin = connect(settings, RESTART_S)
     found = admin.list_topics(timeout=CONNECT_S).topics
     groups = [settings.deliver_group(one.name) for one in destinations]
     check_access(settings, admin, Role.DELIVER, topics, groups)

@@ -21,6 +21,7 @@ from ..topics import Topics
 
 CONNECT_S: Final = 5.0
 """How long a broker may take to answer at all; a port that nobody listens on is told much sooner."""
+RESTART_S: Final = 10.0  # what a process that is just started waits for a broker that is as well
 LOOK_S: Final = 0.5
 REQUEST_S: Final = 10.0
 NAMED_MAX: Final = 3
@@ -73,16 +74,18 @@ def _tls_reason(said: str) -> str:
     return plain[0] if plain else said
 
 
-def connect(settings: Settings) -> AdminClient:
+def connect(settings: Settings, wait_s: float = 0.0) -> AdminClient:
     """Return an admin client of a broker that answers.
 
+    Args:
+        wait_s: for so long all brokers may be away, as while the only one is restarted.
     Raises: AccessDenied when it refuses us, Retryable with what to do when none answers.
     """
     failures: list[KafkaError] = []
     config: dict[str, Any] = settings.quiet_kafka_config(socket_keepalive_enable=True)
     admin = _make_admin({**config, "error_cb": failures.append})
-    deadline = time.monotonic() + CONNECT_S
-    while time.monotonic() < deadline:
+    began = time.monotonic()
+    while time.monotonic() < began + max(CONNECT_S, wait_s):
         try:
             admin.list_topics(timeout=LOOK_S)
             return admin
@@ -93,7 +96,8 @@ def connect(settings: Settings) -> AdminClient:
             for failure in failures:
                 if (denial := denial_of(settings, failure)) is not None:
                     raise denial from None
-            if any(failure.code() == KafkaError._ALL_BROKERS_DOWN for failure in failures):
+            is_away = any(failure.code() == KafkaError._ALL_BROKERS_DOWN for failure in failures)
+            if is_away and time.monotonic() >= began + wait_s:
                 break
     raise Retryable(_no_answer(settings, failures))
 
@@ -188,6 +192,8 @@ def _missing(grant: Grant, future: Any) -> Iterable[Grant]:
         if error.args[0].code() in GRANTS:
             yield grant
         return  # It does not exist, or is not to be told: whoever uses it will say so.
+    except TimeoutError:
+        return
     if not allowed:
         return  # A broker that does not tell.
     names = {one.name for one in allowed}

@@ -13,7 +13,7 @@ from ..access import Kind, Role, grants_of
 from ..core.errors import ConfigError
 from ..settings import Settings
 from ..topics import Topics
-from .connect import CONNECT_S, check_access, connect, missing_topic
+from .connect import CONNECT_S, RESTART_S, check_access, connect, missing_topic
 
 M_ARENA_MAX: Final = -8  # malloc.h
 
@@ -43,7 +43,7 @@ def check_topics(settings: Settings, topics: Topics) -> int:
     Raises: ConfigError if one is missing or they differ, AccessDenied if Kafka does not let us use them,
         Retryable if no broker answers.
     """
-    admin = connect(settings)
+    admin = connect(settings, RESTART_S)
     found = admin.list_topics(timeout=CONNECT_S).topics
     needed = [grant.name for grant in grants_of(Role.WORKER, topics) if grant.kind is Kind.TOPIC]
     check_access(settings, admin, Role.WORKER, topics)
