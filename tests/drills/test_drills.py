@@ -36,6 +36,11 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         yield opened
 
 
+@pytest.fixture(autouse=True)
+def _drill(scene: Scene) -> None:
+    scene.begin()
+
+
 def test_nothing_fires_while_all_is_well(scene: Scene) -> None:
     calm_since = time.monotonic()
 
