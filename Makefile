@@ -18,7 +18,7 @@ FAULT_TESTS ?= tests/faults
 # How many processes run the tests that need no broker. Of those that do two files run at a time, each on a broker of
 # its own; faults have the machine to themselves.
 JOBS ?= auto
-SOAK_TESTS ?= tests/faults tests/property
+SOAK_TESTS ?= tests/faults tests/integration tests/property
 # Extra arguments for pytest: make test ARGS="-k merge -x".
 ARGS ?=
 # With ARGS="-k …" one of the runs may have nothing to do: pytest ends with 5 then.

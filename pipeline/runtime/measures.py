@@ -63,6 +63,12 @@ class Measures:
             metrics.BACKFILL_TOUCHES.inc(outbox.filled)
         if outbox.scanned:
             metrics.BACKFILL_COMPONENTS.inc(outbox.scanned)
+        if outbox.compared:
+            metrics.COMPARED.inc(outbox.compared)
+        if outbox.closed_blocks:
+            metrics.CLOSED_BLOCKS.inc(outbox.closed_blocks)
+        for review in outbox.reviews:
+            metrics.REVIEWS.labels(review.kind).inc()
         for reason in outbox.refused:
             metrics.REFUSED_LINKS.labels(reason).inc()
         for size in outbox.sizes:

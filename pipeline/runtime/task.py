@@ -20,13 +20,13 @@ from ..core.outbox import Outbox, Output
 from ..core.touch import EVENT_HASH, decode_touch
 from ..transport import HOPELESS
 from . import metrics
-from .checkpoint import partition_of
 from .crashpoints import reach
 from .environment import Environment, wall_ms
 from .flusher import Flusher
 from .inbox import Inbox, Stretch
 from .measures import Measures
 from .opening import Partition, open_partition
+from .sample import NOTED
 from .store import MEMBERS_KEY, history_key
 from .work import SKEW_MS, Work, next_offsets
 
@@ -128,7 +128,7 @@ class Task:
         env, started = self.environment, time.monotonic()
         while True:
             try:
-                opened = self._opened = open_partition(env, self.partition, self._is_local)
+                opened = self._opened = open_partition(env, self.partition)
                 break
             except KafkaException as failure:
                 if time.monotonic() - started > OPENING_S or failure.args[0].code() in HOPELESS:
@@ -141,14 +141,13 @@ class Task:
         return opened
 
     def _use(self, opened: Partition, changelog_next: Callable[[], int]) -> None:
-        settings, topics = self.environment.settings, self.environment.topics
+        env = self.environment
         self.store, self.outputs, self.resolver = opened.store, opened.outputs, opened.resolver
-        self.changes = opened.changes
-        self.environment.understood(self.changes.adoption.for_intake())
+        self.changes, self.sample = opened.changes, opened.sample
+        env.understood(self.changes.adoption.for_intake())
         self.offsets = self.ahead = opened.offsets
-        self.flusher = Flusher(opened, self.partition, topics.touches, settings.flush_interval_ms,
-                               self._in_thread, self.measures, changelog_next,
-                               self.environment.watchdog)  # fmt: skip
+        self.flusher = Flusher(opened, self.partition, env.topics.touches, env.settings.flush_interval_ms,
+                               self._in_thread, self.measures, changelog_next, env.watchdog)  # fmt: skip
 
     def _start_reading(self) -> None:
         env = self.environment
@@ -165,9 +164,6 @@ class Task:
         if self._opened is not None:
             self._opened.close()
         self.measures.forget()
-
-    def _is_local(self, key: str) -> bool:
-        return partition_of(key, self.environment.partitions) == self.partition
 
     # -- taking work -----------------------------------------------------------------------------------
 
@@ -315,6 +311,7 @@ class Task:
             work.members = self.measures.count_members(work.outbox)
             self.store.put(MEMBERS_KEY, orjson.dumps(work.members))
         work.note, work.records = self._make_note(work), self.store.stage()
+        work.copies = self.sample.copies(work.records)
         moved = work.next_offsets != self.ahead or work.note != self.noted
         work.changed = bool(work.records or work.outbox.snapshots or moved)
         self.ahead, self.noted = work.next_offsets, work.note
@@ -375,6 +372,7 @@ class Task:
         self.note, self.offsets = work.note, work.next_offsets
         store = self.store
         store.applied()
+        self.sample.copied()
         for due_ms, root in work.fired:
             store.clear_timer(due_ms, root)
         for due_ms, root in work.armed:
@@ -389,11 +387,6 @@ class Task:
         next_ms = min([self.store.timers.next_ms(), *(due_ms for due_ms, _ in work.armed)])
         due_ms = next_ms if next_ms < min(self.store.timers.horizon_ms, NEVER) else None
         open_count = len(self.outputs.unpublished) + self.changes.open_steps()
-        return orjson.dumps(
-            {
-                "due": due_ms,
-                "open": open_count,
-                **self.changes.note(),
-                "by": self.environment.transactional_id,
-            }
-        ).decode()
+        note = {"due": due_ms, "open": open_count, **self.changes.note()}
+        note |= {NOTED: self.sample.topic_id, "by": self.environment.transactional_id}
+        return orjson.dumps(note).decode()

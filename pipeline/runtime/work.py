@@ -24,9 +24,9 @@ class Work:
     """One partition's part of a batch. `size`: records taken in. `fired`, `armed`: timers as (due ms, root).
 
     `touches`: those of its records that are touches, `duplicates` repetitions among them.
-    `caught_up`: nothing was left behind it. `records`: of the changelog; `changed`: there is something to
-    commit. `note`: what is kept beside the committed offset of touches. `members`: profiles in each segment
-    after it. `before`, `members_before`: definitions and members to go back to.
+    `caught_up`: nothing was left behind it. `records`: of the changelog; `copies`: of the sample; `changed`:
+    there is something to commit. `note`: what is kept beside the committed offset of touches. `members`:
+    profiles in each segment after it. `before`, `members_before`: definitions and members to go back to.
     """
 
     next_offsets: dict[str, int]
@@ -38,6 +38,7 @@ class Work:
     members_before: dict[str, int]
     members: dict[str, int] = field(default_factory=dict)
     records: dict[bytes, bytes | None] = field(default_factory=dict)
+    copies: dict[bytes, bytes | None] = field(default_factory=dict)
     changed: bool = False
     touches: int = 0
     duplicates: int = 0
