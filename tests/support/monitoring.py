@@ -7,7 +7,6 @@ import math
 import shutil
 import subprocess
 import threading
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -170,13 +169,6 @@ class Pager:
         """What was told last of an alert: firing, resolved, or nothing."""
         told = [one.status for one in list(self.notices) if (one.name, one.severity) == (name, severity)]
         return told[-1] if told else ""
-
-    def wait(self, name: str, severity: str, status: str, timeout_s: float) -> None:
-        """Wait until an alert is told so, on the way of its severity."""
-        deadline = time.monotonic() + timeout_s
-        while Notice(severity, status, name, severity) not in list(self.notices):
-            assert time.monotonic() < deadline, f"{name} ({severity}) is not {status}: {self.notices}"
-            time.sleep(0.1)
 
     def stop(self) -> None:
         """End it."""
