@@ -25,7 +25,7 @@ ARGS ?=
 none_selected = || { [ $$? -eq 5 ] && [ -n '$(subst ','\'',$(ARGS))' ]; }
 say = @printf '\n==> %s\n' '$(1)'
 
-.PHONY: help install compile demo test test-fast conformance lint format types bench bench-matching soak docs wheel lock clean
+.PHONY: help install compile demo test test-fast conformance drills lint format types bench bench-matching soak docs wheel chart image-check lock clean
 
 help: ## List the targets
 	@printf 'Elo. Targets:\n\n'
@@ -62,6 +62,9 @@ test-fast: $(STAMP) ## Unit and property tests only (no broker)
 conformance: $(STAMP) ## Unmodified SDKs of Segment, RudderStack and others against elo collect (installs them)
 	@$(PYTEST) tests/conformance -m conformance $(ARGS)
 
+drills: $(STAMP) ## Every alert provoked, on a real Prometheus and Alertmanager (six minutes; both must be installed)
+	@$(PYTEST) tests/drills tests/integration/test_prometheus.py -m soak -s --durations=20 $(ARGS)
+
 lint: $(STAMP) ## ruff: rules and format
 	$(call say,ruff check)
 	@$(BIN)/ruff check .
@@ -92,7 +95,8 @@ soak: $(STAMP) ## Hours of load with faults; SOAK_SECONDS=120 for a short form
 	$(call say,Soak ($(or $(SOAK_SECONDS),default) seconds))
 	@$(PYTEST) $(SOAK_TESTS) -m 'soak or slow' -s $(ARGS)
 
-docs: $(STAMP) ## Print the tables of the reference pages, the schemas and the dashboards anew
+docs: $(STAMP) ## Print the tables of the reference pages, the schemas, the rules and the dashboards anew
+	@$(BIN)/python deploy/prometheus/rules.py
 	@$(BIN)/python -m tests.support.doc_tables
 	@$(BIN)/python deploy/grafana/dashboards.py
 
@@ -101,6 +105,21 @@ wheel: $(STAMP) ## Build the wheel into build/dist
 	@rm -rf build/dist
 	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir build/dist .
 	@ls -l build/dist
+
+# The version that was tested; any Helm 3 on the PATH does. Go takes about three minutes for it on one core, once.
+HELM_VERSION ?= v3.22.0
+build/tools/helm:
+	@command -v helm >/dev/null || command -v go >/dev/null || { echo 'make chart needs helm, or Go to build it with' >&2; exit 1; }
+	@mkdir -p build/tools
+	@if command -v helm >/dev/null; then ln -s "$$(command -v helm)" $@; \
+	  else GOBIN='$(CURDIR)/build/tools' go install helm.sh/helm/v3/cmd/helm@$(HELM_VERSION); fi
+
+chart: $(STAMP) build/tools/helm ## Helm chart and Compose file against the schemas of those who read them
+	@$(PYTEST) tests/unit/test_deployment.py -n $(JOBS) $(ARGS)
+
+image-check: $(STAMP) ## What the Dockerfile does, as far as that goes without Docker
+	$(call say,The image without Docker)
+	@PYTHON="$${PYTHON:-$$($(BIN)/python -c 'import sys; print(sys._base_executable)')}" bash deploy/check_image.sh
 
 lock: ## Resolve the dependencies of pyproject.toml anew into the two lock files (needs .venv)
 	@test -x $(BIN)/uv || { echo 'make lock needs uv inside .venv: run make install first.' >&2; exit 1; }

@@ -11,15 +11,17 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import EnvSettingsSource, NoDecode, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import EnvSettingsSource, SettingsConfigDict
 
 from .core.duration import format_duration
 from .core.errors import ConfigError
 from .settings_collect import CollectSettings, Names
+from .settings_kafka import KafkaSettings
 from .settings_life import LifeSettings, Milliseconds
+from .settings_secrets import SUFFIX, with_secret_files
 from .topics import SOURCES, Topics
 
 if TYPE_CHECKING:
@@ -27,12 +29,10 @@ if TYPE_CHECKING:
 
 ENV_PREFIX: Final = "ELO_"
 CONFIG_BYTES_MAX: Final = 1024 * 1024  # a settings file is a page; anything larger is the wrong file
-KAFKA_OWNED: Final = frozenset({
-    "auto.offset.reset", "bootstrap.servers", "enable.auto.commit", "enable.auto.offset.store",
-    "enable.idempotence", "enable.partition.eof", "group.id", "isolation.level",
-    "partition.assignment.strategy", "transactional.id",
-})  # fmt: skip
-"""Settings of librdkafka on which correctness rests: `kafka` may not change them."""
+CLIENT_DEFAULTS: Final = {"client.id": "elo", "topic.metadata.refresh.interval.ms": 2_000}
+"""librdkafka asks for new leaders once, at the moment at which a broker goes: too early, for others take over
+when its session has ended. It would ask again five minutes later; docs/operating.md#brokers.
+"""
 SHIPPED_POLICY: Final = Path(__file__).parent / "defaults" / "identity.yaml"
 
 
@@ -45,34 +45,7 @@ def default_data_dir() -> Path:
     return Path.home() / ".local" / "share" / "elo"
 
 
-def _to_pairs(value: object) -> object:
-    """From the environment: a JSON object, or `name=value` pairs between commas. From YAML: a mapping."""
-    if isinstance(value, str):
-        import orjson
-
-        if value.lstrip().startswith("{"):
-            try:
-                value = orjson.loads(value)
-            except orjson.JSONDecodeError:
-                raise ValueError("write a JSON object or name=value pairs between commas") from None
-        else:
-            pairs = [part.partition("=") for part in value.split(",") if part.strip()]
-            if any(not separator for _, separator, _ in pairs):
-                raise ValueError("write a JSON object or name=value pairs between commas")
-            value = {name.strip(): text.strip() for name, _, text in pairs}
-    if not isinstance(value, Mapping):
-        raise ValueError("write a mapping of librdkafka settings")
-    return {str(name): _librdkafka_text(entry) for name, entry in value.items()}
-
-
-def _librdkafka_text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-KafkaSettings = Annotated[dict[str, str], NoDecode, BeforeValidator(_to_pairs)]
-
-
-class Settings(LifeSettings):
+class Settings(LifeSettings, KafkaSettings):
     """All settings, checked. Build it with `load_settings`, which also reads environment and file."""
 
     model_config = SettingsConfigDict(
@@ -179,11 +152,6 @@ class Settings(LifeSettings):
     log_format: Literal["text", "json"] = Field(
         "text", description="`json` writes one JSON object a line, `text` is for people."
     )
-    kafka: KafkaSettings = Field(
-        default_factory=dict,
-        description="Further librdkafka settings for every client, for example `security.protocol`; "
-        "as `ELO_KAFKA` a JSON object or `name=value` pairs between commas.",
-    )
 
     @field_validator("sources")
     @classmethod
@@ -197,13 +165,6 @@ class Settings(LifeSettings):
             ):
                 raise ValueError(f"{name!r} is not a source, write lower-case letters, digits and _")
         return tuple(dict.fromkeys(names))
-
-    @field_validator("kafka")
-    @classmethod
-    def _check_kafka(cls, extra: dict[str, str]) -> dict[str, str]:
-        if owned := sorted(KAFKA_OWNED.intersection(extra)):
-            raise ValueError(f"{owned[0]} is set by Elo itself, remove it")
-        return extra
 
     @field_validator("data_dir", "identity", "destinations")
     @classmethod
@@ -226,7 +187,21 @@ class Settings(LifeSettings):
     def kafka_config(self, **own: str | int | bool) -> dict[str, str | int | bool]:
         """Settings of one librdkafka client: ours over the user's; `_` in a keyword stands for a dot."""
         ours = {name.replace("_", "."): value for name, value in own.items()}
-        return {"client.id": "elo", **self.kafka, "bootstrap.servers": self.bootstrap, **ours}
+        return {**CLIENT_DEFAULTS, **self.access_config(), "bootstrap.servers": self.bootstrap, **ours}
+
+    def quiet_kafka_config(self, **own: str | int | bool) -> dict[str, str | int | bool]:
+        """The same for a client that lives briefly: what is wrong is raised, and not also written by
+        librdkafka, unless ELO_DEBUG is set.
+        """
+        quiet = {} if os.environ.get("ELO_DEBUG") else {"log_level": 0}
+        return {**self.kafka_config(**own), **quiet}
+
+
+SECRETS: Final = (
+    *(name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)),
+    "write_keys",
+)
+"""Settings that nobody may see; each may be given by a file."""
 
 
 def load_settings(overrides: Mapping[str, object] | None = None, config: Path | None = None) -> Settings:
@@ -241,19 +216,35 @@ def load_settings(overrides: Mapping[str, object] | None = None, config: Path | 
     if config is None and os.environ.get(f"{ENV_PREFIX}CONFIG"):
         config = Path(os.environ[f"{ENV_PREFIX}CONFIG"])
     from_file = _read_config(config.expanduser()) if config else {}
-    from_env = EnvSettingsSource(Settings)()
+    from_env = with_secret_files(SECRETS, EnvSettingsSource(Settings)(), _environment(), _variable)
     try:
-        return Settings(**{**from_file, **from_env, **given})
+        settings = Settings(**{**from_file, **from_env, **given})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = str(first["loc"][0])
         if name in given:
             place = f"--{name.replace('_', '-')}"
         elif name in from_env:
-            place = f"{ENV_PREFIX}{name.upper()}"
+            place = _variable(name)
         else:
             place = f"{config}: {name}"
         raise ConfigError(f"{place}: {_sentence(name, first)}") from None
+    if problem := settings.access_problem():
+        raise ConfigError(problem)
+    return settings
+
+
+def _variable(name: str) -> str:
+    return f"{ENV_PREFIX}{name.upper()}"
+
+
+def _environment() -> dict[str, str]:
+    """Our variables by the names of their settings."""
+    return {
+        name.removeprefix(ENV_PREFIX).lower(): value
+        for name, value in os.environ.items()
+        if name.startswith(ENV_PREFIX)
+    }
 
 
 def load_policy(settings: Settings) -> Policy:
@@ -285,7 +276,8 @@ def render_settings_table() -> str:
     """The table of docs/reference/settings.md, one row a setting, with a line break at its end."""
     rows = ["| setting | environment | default | meaning |", "|---|---|---|---|"]
     own_first = sorted(
-        Settings.model_fields.items(), key=lambda entry: entry[0] in CollectSettings.model_fields
+        Settings.model_fields.items(),
+        key=lambda entry: (entry[0] in CollectSettings.model_fields, entry[0] in KafkaSettings.model_fields),
     )
     for name, field in own_first:
         if name == "data_dir":
@@ -293,7 +285,8 @@ def render_settings_table() -> str:
         else:
             value = field.get_default(call_default_factory=True)
             default = f"`{text}`" if (text := _show(name, value)) else "empty"
-        rows.append(f"| `{name}` | `{ENV_PREFIX}{name.upper()}` | {default} | {field.description} |")
+        by_file = f" As a file: `{_variable(name + SUFFIX)}`." if name in SECRETS else ""
+        rows.append(f"| `{name}` | `{_variable(name)}` | {default} | {field.description}{by_file} |")
     return "\n".join(rows) + "\n"
 
 
@@ -314,11 +307,12 @@ def _read_config(path: Path) -> dict[str, Any]:
     if not isinstance(document, Mapping):
         raise ConfigError(f"{path}: write a mapping of settings, for example `bootstrap: localhost:9092`")
     for key in document:
-        if key not in Settings.model_fields:
+        if key not in Settings.model_fields and str(key).removesuffix(SUFFIX) not in SECRETS:
             near = difflib.get_close_matches(str(key), Settings.model_fields, n=1, cutoff=0.6)
             hint = f"did you mean {near[0]}?" if near else "see docs/reference/settings.md for those that are"
             raise ConfigError(f"{path}: {str(key)!r} is not a setting, {hint}")
-    return dict(document)
+    known = {key: value for key, value in document.items() if key in Settings.model_fields}
+    return with_secret_files(SECRETS, known, document, lambda name: f"{path}: {name}")
 
 
 def _read_file(path: Path, what: str) -> bytes:
@@ -373,7 +367,7 @@ def _sentence(name: str, error: Mapping[str, Any]) -> str:
             "write host:port" if name == "bootstrap" else "use letters, digits, `.`, `_` and `-`, at most 100"
         )
     wanted = wanted or str(error["msg"]).lower()
-    named = name in ("kafka", "profile_key", "write_keys", "mailgun_key", "hubspot_secret")
+    named = name in ("kafka", *SECRETS)
     secret = named or not isinstance(error.get("input"), str | int | float)
     return wanted if secret else f"{wanted}, not {error['input']!r}"
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from typing import Any, Final
 
 import structlog
 import uvloop
 from aiohttp import web
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
 
-from pipeline.core.errors import ConfigError
+from pipeline.access import Role
+from pipeline.core.errors import AccessDenied, ConfigError
+from pipeline.runtime.connect import CONNECT_S, check_access, connect, denial_of, missing_topic
 from pipeline.runtime.control import Control
 from pipeline.runtime.health import check_port
 from pipeline.runtime.logs import configure_logs
@@ -36,21 +38,25 @@ STOP_S: Final = 45.0
 def run(settings: Settings, destinations: tuple[Destination, ...]) -> int:
     """Deliver until SIGTERM or SIGINT. Returns the exit code: 0 clean, 3 fatal."""
     configure_logs(settings)
-    partitions = check_topics(settings)
+    partitions = check_topics(settings, destinations)
     check_port(settings.web_host, settings.web_port)
     return uvloop.run(Service(settings, destinations, partitions).run())
 
 
-def check_topics(settings: Settings) -> int:
-    """The partition count. Raises ConfigError when a topic is missing or does not fit."""
+def check_topics(settings: Settings, destinations: tuple[Destination, ...]) -> int:
+    """The partition count.
+
+    Raises: ConfigError when a topic is missing or does not fit, AccessDenied when Kafka does not let us use
+        them, Retryable when no broker answers.
+    """
     topics = settings.topics()
-    try:
-        found = AdminClient({**settings.kafka_config(), "log_level": 0}).list_topics(timeout=10).topics
-    except KafkaException as error:
-        raise ConfigError(f"no Kafka broker answers at {settings.bootstrap}, set --bootstrap") from error
+    admin = connect(settings)
+    found = admin.list_topics(timeout=CONNECT_S).topics
+    groups = [settings.deliver_group(one.name) for one in destinations]
+    check_access(settings, admin, Role.DELIVER, topics, groups)
     for name in (topics.membership, topics.deliveries, topics.destinations):
         if name not in found:
-            raise ConfigError(f"topic {name} does not exist, run `elo topics create`")
+            raise missing_topic(admin, name)
     partitions = len(found[topics.membership].partitions)
     if len(found[topics.deliveries].partitions) != partitions:
         raise ConfigError(f"{topics.deliveries} and {topics.membership} must have the same partitions, "
@@ -98,13 +104,16 @@ class Service:
         await runner.cleanup()
         if self._failure is not None:
             log.error("delivery ended", error=str(self._failure) or repr(self._failure))
+            if isinstance(self._failure, AccessDenied):
+                sys.stderr.write(f"elo: {self._failure}\n")
             return EXIT_FATAL
         return EXIT_CLEAN
 
     def fail(self, error: BaseException) -> None:
         """End the process. Nothing is lost: what is not committed is read again."""
         if self._failure is None:
-            self._failure = error
+            kafka = isinstance(error, KafkaException)
+            self._failure = (denial_of(self.settings, error.args[0]) if kafka else None) or error
         self._stop.set()
 
     def _watched(self, work: Any) -> asyncio.Task[None]:

@@ -96,6 +96,7 @@ class Stage:
                 "identity": None,
                 "data_dir": self.directory,
                 "kafka": {},
+                "kafka_security_protocol": "PLAINTEXT",
             }
         )
         self.command("topics", "create")

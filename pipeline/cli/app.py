@@ -13,6 +13,7 @@ from . import (
     collect,
     deliver,
     demo,
+    doctor,
     export,
     identity,
     importing,
@@ -75,9 +76,9 @@ wait.add_to(app)
 app.add_typer(profile.app, name="profile")
 why.add_to(app)
 export.add_to(app)
-app.add_typer(identity.app, name="identity")
 app.add_typer(deliver.app, name="deliver")
 app.add_typer(rejected.app, name="rejected")
 reconcile.add_to(app)
 app.add_typer(schemas.app, name="schemas")
 app.add_typer(state.app, name="state")
+doctor.add_to(app)

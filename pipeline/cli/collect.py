@@ -70,13 +70,17 @@ def _keys(pairs: list[str]) -> dict[str, str]:
 
 
 def _check_topics(settings: Settings) -> None:
-    """Raises CommandFailed when a topic is missing. A broker that is away may come later."""
+    """Raises when a topic is missing or may not be written. A broker that is away may come later."""
+    from ..access import Role
     from ..core.errors import Retryable
+    from ..runtime.connect import check_access
     from .kafka import connect, partitions_of
     from .options import say_error
 
     topics = settings.topics()
     try:
-        partitions_of(connect(settings), (*topics.touchpoints, topics.rejected))
+        admin = connect(settings)
+        check_access(settings, admin, Role.COLLECT, topics)
+        partitions_of(admin, (*topics.touchpoints, topics.rejected))
     except Retryable as away:
         say_error(f"{away.message}; until then events go to the disk")

@@ -5,8 +5,6 @@ Blocking calls are cut into slices of `SLICE_S` so that Ctrl-C is felt at once.
 
 from __future__ import annotations
 
-import os
-import re
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Final
@@ -24,55 +22,29 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient
 
 from ..core.errors import Retryable
+from ..runtime.connect import CONNECT_S, connect, missing_topic
 from ..runtime.restore import QUEUE_BACKOFF_MS
 from ..settings import Settings
-from .options import CommandFailed
 
-CONNECT_S: Final = 5.0
-"""How long a broker may take to answer at all; a port that nobody listens on is told much sooner."""
+__all__ = ["CONNECT_S", "connect"]
 SLICE_S: Final = 0.2
 READ_RECORDS: Final = 1_000
 SILENCE_S: Final = 30.0
 """A partition that gives neither a record nor its end for so long: the broker has gone."""
-_BROKER_STATE: Final = re.compile(r" \(after \d+ms in state .*\)")
 
 
 def client_config(settings: Settings, **own: str | int | bool) -> dict[str, Any]:
     """librdkafka settings of a command's client: its own log lines only with ELO_DEBUG=1."""
-    quiet = {} if os.environ.get("ELO_DEBUG") else {"log_level": 0}
-    return {**settings.kafka_config(socket_keepalive_enable=True, **own), **quiet}
-
-
-def connect(settings: Settings) -> AdminClient:
-    """Return an admin client of a broker that answers. Raises Retryable with what to do when none does."""
-    failures: list[KafkaError] = []
-    admin = AdminClient({**client_config(settings), "error_cb": failures.append})
-    deadline = time.monotonic() + CONNECT_S
-    while time.monotonic() < deadline:
-        try:
-            admin.list_topics(timeout=0.5)
-            return admin
-        except KafkaException as error:
-            admin.poll(0)
-            if not failures:
-                failures.append(error.args[0])
-            if any(failure.code() == KafkaError._ALL_BROKERS_DOWN for failure in failures):
-                break
-    reasons = [failure.str() for failure in failures if failure.code() != KafkaError._ALL_BROKERS_DOWN]
-    # librdkafka: "host:port/bootstrap: Connect to … failed: Connection refused (after 0ms in state CONNECT)"
-    detail = f" ({_BROKER_STATE.sub('', reasons[0]).rpartition(': ')[2]})" if reasons else ""
-    raise Retryable(
-        f"no Kafka broker answers at {settings.bootstrap}{detail}, "
-        "start one with `elo broker start` or name another with --bootstrap"
-    )
+    return dict(settings.quiet_kafka_config(socket_keepalive_enable=True, **own))
 
 
 def partitions_of(admin: AdminClient, topics: Collection[str]) -> dict[str, list[int]]:
-    """Topic → its partitions, ascending. Raises CommandFailed when one of the topics does not exist."""
+    """Topic → its partitions, ascending. Raises ConfigError or AccessDenied when one of the
+    topics is not there for us."""
     found = admin.list_topics(timeout=CONNECT_S).topics
     for topic in topics:
         if topic not in found or found[topic].error is not None:
-            raise CommandFailed(f"topic {topic} does not exist, run `elo topics create` first")
+            raise missing_topic(admin, topic)
     return {topic: sorted(found[topic].partitions) for topic in topics}
 
 

@@ -16,16 +16,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, TypeVar
 
 import typer
 
-from ..core.errors import PipelineError
+from ..core.errors import AccessDenied, PipelineError
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
     from ..settings import Settings
 
 EXIT_FAILURE: Final = 1
 EXIT_USAGE: Final = 2
-EXIT_FATAL: Final = 3  # a worker that met an error after which it must not go on
+EXIT_FATAL: Final = 3  # a worker must not go on, or Kafka refuses a login or an operation
 EXIT_INTERRUPTED: Final = 130
 EXIT_PIPE: Final = 141  # whoever read our output has gone, as in `elo tail membership | head -1`
 PIPED_COLUMNS: Final = 10_000  # a file or pipe has no width; no line of ours is longer
@@ -144,8 +145,25 @@ def run_app(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
             return _explain_usage(error)
         if os.environ.get("ELO_DEBUG"):
             traceback.print_exc()
-        say_error(str(getattr(error, "message", error)) if isinstance(error, shown) else sentence_of(error))
-        return EXIT_FAILURE
+        if isinstance(error, shown):
+            say_error(str(getattr(error, "message", error)))
+            return EXIT_FAILURE
+        denied = _denial_of(error)
+        say_error(sentence_of(denied or error))
+        return EXIT_FATAL if denied else EXIT_FAILURE
+
+
+def _denial_of(error: BaseException) -> AccessDenied | None:
+    """The error as a refusal of Kafka to let us in, or let us do it; None if it is none."""
+    if isinstance(error, AccessDenied):
+        return error
+    kafka = sys.modules.get("confluent_kafka")
+    if kafka is None or not isinstance(error, kafka.KafkaException) or not error.args:
+        return None
+    from ..runtime.connect import denial_of
+    from ..settings import load_settings
+
+    return denial_of(load_settings(), error.args[0])
 
 
 def _explain_usage(error: Any) -> int:
@@ -191,6 +209,13 @@ def say_json(document: object) -> None:
     import orjson
 
     typer.echo(orjson.dumps(document, default=str))
+
+
+def cells(*texts: str) -> list[Text]:
+    """What users have written, for a row of a table: brackets are no markup, and nothing moves the cursor."""
+    from rich.text import Text
+
+    return [Text("".join(one if one.isprintable() else "\ufffd" for one in text)) for text in texts]
 
 
 def console(*, stderr: bool = False) -> Console:

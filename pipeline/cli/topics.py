@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from ..access import Role, acls_document, grants_of, kafka_acls
 from .options import Common, Json, command, fail, group, say, say_json
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def create(
     topics = settings.topics(load_policy(settings).history_ms)
     specs = topics.specs()
     admin = connect(settings)
-    existing = _existing(admin, specs)
+    existing = existing_topics(admin, specs)
     wanted = {spec.name: settings.partitions if spec.partitioned else 1 for spec in specs}
     for spec in specs:
         if spec.partitioned and spec.name in existing and spec.name not in topics.together:
@@ -51,7 +52,7 @@ def create(
     created = _create(admin, missing, wanted, settings.replication_factor)
     if len(created) < len(missing):
         # Somebody else was making them at the same time: see what they have made.
-        existing = {n: found for n, found in _existing(admin, specs).items() if n not in created}
+        existing = {n: found for n, found in existing_topics(admin, specs).items() if n not in created}
         _refuse_differences(specs, wanted, existing)
     _await_leaders(admin, wanted)
     if json_output:
@@ -61,6 +62,31 @@ def create(
         say(f"created {name} ({wanted[name]} partitions)")
     if existing:
         say(f"{len(existing)} topics were there already")
+
+
+@command(app, "acls")
+def acls(
+    common: Common,
+    roles: Annotated[
+        list[Role] | None, typer.Argument(metavar="ROLE…", help="worker, collect, deliver, …; all of them")
+    ] = None,
+    principal: Annotated[
+        str | None, typer.Option(metavar="TYPE:NAME", help="who gets it [default: User:elo-ROLE]")
+    ] = None,
+    json_output: Json = False,
+) -> None:
+    """Print the least that each role needs in Kafka, as commands of Kafka's own tool; asks no broker."""
+    settings = common.settings()
+    topics = settings.topics()
+    wanted = roles or list(Role)
+    if json_output:
+        document = acls_document(topics)
+        say_json({role.value: document[role.value] for role in wanted})
+        return
+    for role in wanted:
+        say(f"# {role}")
+        for line in kafka_acls(grants_of(role, topics), principal or f"User:elo-{role}", settings.bootstrap):
+            say(line)
 
 
 @command(app, "grow")
@@ -93,7 +119,7 @@ def _refuse_differences(
         difference
         for spec in specs
         if spec.name in existing
-        for difference in _differences(spec, wanted[spec.name], *existing[spec.name])
+        for difference in differences_of(spec, wanted[spec.name], *existing[spec.name])
     ]
     if differences:
         more = f" (and {len(differences) - 1} more differences)" if len(differences) > 1 else ""
@@ -103,7 +129,9 @@ def _refuse_differences(
         )
 
 
-def _existing(admin: AdminClient, specs: tuple[TopicSpec, ...]) -> dict[str, tuple[int, dict[str, str]]]:
+def existing_topics(
+    admin: AdminClient, specs: tuple[TopicSpec, ...]
+) -> dict[str, tuple[int, dict[str, str]]]:
     """Topic → (partition count, its configuration), for those of the declared topics that exist."""
     from confluent_kafka.admin import ConfigResource, ResourceType
 
@@ -124,7 +152,9 @@ def _existing(admin: AdminClient, specs: tuple[TopicSpec, ...]) -> dict[str, tup
     }
 
 
-def _differences(spec: TopicSpec, partitions: int, found_partitions: int, found: dict[str, str]) -> list[str]:
+def differences_of(
+    spec: TopicSpec, partitions: int, found_partitions: int, found: dict[str, str]
+) -> list[str]:
     """What about an existing topic would make Elo wrong. Retention is the operator's own business."""
     differences = []
     if found_partitions != partitions:

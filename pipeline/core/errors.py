@@ -58,3 +58,7 @@ class InvariantViolation(PipelineError):
 
 class ConfigError(PipelineError):
     """Bad configuration, refused at start. The message is one sentence that says what to do."""
+
+
+class AccessDenied(PipelineError):
+    """Kafka refuses the login or an operation: no waiting mends it. The message says what to change."""

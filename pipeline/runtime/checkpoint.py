@@ -19,14 +19,16 @@ from zlib import crc32
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
-from ..core.errors import Retryable
+from ..core.errors import AccessDenied, Retryable
 from ..core.messages import Message, encode_message
 from ..core.outbox import MembershipChange, Output, ProfileAlias, Snapshot
 from ..settings import Settings
 from ..topics import INTERNAL_BYTES_MAX, REJECTED_BYTES_MAX, Topics
 from ..wire.records import encode_membership_change, encode_profile_alias
+from .connect import GRANTS
 from .crashpoints import reach
 from .snapshots import profile_value, review_value
+from .traces import Traces
 from .watchdog import stacks
 
 log = structlog.get_logger()
@@ -116,8 +118,11 @@ class Checkpoint:
     lost the partition writes it, records of the new owner lie below.
     """
 
-    def __init__(self, settings: Settings, topics: Topics, partitions: int, transactional_id: str) -> None:
+    def __init__(
+        self, settings: Settings, topics: Topics, partitions: int, transactional_id: str, traces: Traces
+    ) -> None:
         self.settings = settings
+        self.traces = traces
         self.topics = topics
         self.partitions = partitions
         self.transactional_id = transactional_id
@@ -160,6 +165,11 @@ class Checkpoint:
             else:
                 produce(state, value, key, partition, on_delivery=self._changelog_delivered)
 
+    def copy(self, partition: int, records: Mapping[bytes, bytes | None]) -> None:
+        """Hand over what a batch changed in one partition's part of the sample."""
+        for key, value in records.items():
+            self._produce(self.topics.sample, value, key, partition)
+
     def tell(self, told: Iterable[Output]) -> None:
         """Hand over what consumers are told, in the order in which it was decided."""
         produce, topics = self._produce, self.topics
@@ -167,7 +177,8 @@ class Checkpoint:
             if isinstance(one, MembershipChange):
                 value = encode_membership_change(one)
                 if not one.silent:
-                    produce(topics.membership, value, one.profile_id.encode())
+                    headers = self.traces.headers(one.event_ids)
+                    produce(topics.membership, value, one.profile_id.encode(), headers=headers)
                 current = value if one.change == "entered" else None
                 produce(topics.current, current, f"{one.profile_id}|{one.segment_id}".encode())
             elif isinstance(one, Snapshot):
@@ -253,6 +264,13 @@ def _insist(operation: Any, *arguments: Any) -> None:
 
 
 def _meaning(failure: KafkaException) -> Exception:
-    """What a refusal of the transactional producer asks for: MustAbort, or Fenced when in doubt."""
+    """What a refusal of the transactional producer asks for: MustAbort, or Fenced when in doubt; AccessDenied
+    when Kafka does not let us write at all.
+    """
     error = failure.args[0]
+    if error.code() in GRANTS:
+        return AccessDenied(
+            f"Kafka does not let this worker write ({error.str()}), "
+            "grant what `elo topics acls worker` prints"
+        )
     return MustAbort() if error.txn_requires_abort() and error.code() not in FENCED else Fenced()

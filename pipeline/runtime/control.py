@@ -22,6 +22,7 @@ from ..core.published import POLICY_KEY, Published, decode_published
 from ..core.segments.definition import Definition
 from ..core.segments.parse import definition_from_json
 from ..settings import Settings
+from .connect import denial_of
 
 log = structlog.get_logger()
 Value = TypeVar("Value")
@@ -109,6 +110,8 @@ class Control(Generic[Value]):
                         offset = max(offset, message.offset())
                         self.view = offset, fresh
                         self._loaded.set()
+                    elif (denied := denial_of(self._settings, error)) is not None:
+                        raise denied
                 if offset != self.view[0] or fresh != values:
                     values = fresh
                     self.view = offset, fresh

@@ -18,6 +18,7 @@ from ..settings import Settings
 from ..topics import Topics
 from .control import Control
 from .pace import Pace
+from .traces import Traces
 from .watchdog import Watchdog
 
 
@@ -53,6 +54,7 @@ class Environment:
     reopen: Callable[[], None]
     watchdog: Watchdog
     pace: Pace = field(default_factory=Pace)
+    traces: Traces = field(default_factory=Traces)
 
     @property
     def history_ms(self) -> int:

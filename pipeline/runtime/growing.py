@@ -82,16 +82,18 @@ class Growth:
             self._check_stopped()
             if self._state_ends() != ends:  # A worker ran until the counts kept it away.
                 states = self._read_states(Path(directory, "after"))
-            for topic in (topics.state, topics.mail):
+            for topic in (*topics.of_nodes, topics.mail):
                 self._add_partitions(topic)
             self._stamp_by("CreateTime")  # What is copied keeps its time.
             self._log.open()
             for partition, state in enumerate(states):
                 self._tell(f"splitting partition {partition}")
                 self._split_touches(partition)
-                self._split_state(state, partition)
+                self._split_nodes(state, partition, topics.state)
                 self._split_changes(state, partition)
                 state.close()
+                for topic in topics.of_nodes[1:]:
+                    self._split_nodes(self._read(Path(directory), topic, partition), partition, topic)
         self._count_members()
         self._stamp_by("LogAppendTime")
         for topic in topics.touchpoints:
@@ -251,14 +253,15 @@ class Growth:
     def _read_states(self, directory: Path) -> list[Rdict]:
         """Those of all old partitions. No change of segments or policy may be under way in them."""
         directory.mkdir()
-        states = [self._read_state(directory, partition) for partition in range(self._old)]
+        topic = self._topics.state
+        states = [self._read(directory, topic, partition) for partition in range(self._old)]
         self._check_settled(states)
         return states
 
-    def _read_state(self, directory: Path, partition: int) -> Rdict:
+    def _read(self, directory: Path, topic: str, partition: int) -> Rdict:
         """The newest value of each key of an old partition, on disk."""
-        state = Rdict(str(directory / str(partition)), options(Cache(CACHE_BYTES)))
-        for records in read_log(self._settings, self._topics.state, partition, 0):
+        state = Rdict(str(directory / f"{topic}-{partition}"), options(Cache(CACHE_BYTES)))
+        for records in read_log(self._settings, topic, partition, 0):
             batch = WriteBatch(raw_mode=True)
             for record in records:
                 key, value = record.key(), record.value()
@@ -271,9 +274,8 @@ class Growth:
             state.write(batch)
         return state
 
-    def _split_state(self, state: Rdict, partition: int) -> None:
+    def _split_nodes(self, state: Rdict, partition: int, topic: str) -> None:
         """Move the nodes. A node that was moved has a tombstone where it was, so it is moved once."""
-        topic = self._topics.state
         chunk: list[Letter] = []
         for key, value in items(state):
             home = partition if is_of_partition(key) else self._home(node_of(key))

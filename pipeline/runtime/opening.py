@@ -25,8 +25,9 @@ from .crashpoints import reach
 from .definitions import Definitions
 from .environment import Environment, wall_ms
 from .owner import committed_offsets, last_owner
-from .restore import partitions_of, restore, topic_id
+from .restore import describe_topics, restore
 from .rocks import wipe
+from .sample import NOTED, Sample
 from .store import SPLIT_KEY, Position, Store
 
 log = structlog.get_logger()
@@ -50,6 +51,7 @@ class Partition:
     outputs: Outputs
     resolver: Resolver
     changes: Changes
+    sample: Sample
     belongs: Callable[[Any], bool] | None
 
     def close(self) -> None:
@@ -58,19 +60,21 @@ class Partition:
         self.store.close()
 
 
-def open_partition(env: Environment, partition: int, is_local: Callable[[str], bool]) -> Partition:
+def open_partition(env: Environment, partition: int) -> Partition:
     """Open partition `partition`. Raises KafkaException or Retryable when the broker does not answer."""
     settings, topics = env.settings, env.topics
-    if (found := partitions_of(settings, topics.touches)) != env.partitions:
+    described = describe_topics(settings, (topics.state, topics.touches, topics.sample))
+    (incarnation, _), (_, found), (sample_id, _) = described
+    if found != env.partitions:
         raise ConfigError(
             f"topic {topics.touches} has {found} partitions now and had {env.partitions} when this worker "
             "was started, start it again"
         )
     inputs = (topics.touches, topics.mail)
     owner = last_owner(settings, topics.touches, partition, env.transactional_id)
-    offsets = committed_offsets(settings, inputs, partition, owner)
+    offsets, note = committed_offsets(settings, inputs, partition, owner)
     reach("task.fenced")
-    store, position = open_store(env, partition, topic_id(env.settings, topics.state))
+    store, position = open_store(env, partition, incarnation)
     try:
         now_ms = wall_ms()
         restore(settings, store, (topics.state, topics.touches), partition, offsets[topics.touches], position,
@@ -78,18 +82,21 @@ def open_partition(env: Environment, partition: int, is_local: Callable[[str], b
         position.at_ms = now_ms
         key = settings.profile_key.get_secret_value().encode()
         outputs = Outputs(env.policy.policy, Catalogue(()), store, key, settings.profile_interval_ms)
-        resolver = Resolver(env.policy.policy, store, outputs, is_local)
+        resolver = Resolver(
+            env.policy.policy, store, outputs, lambda key: partition_of(key, env.partitions) == partition
+        )
         definitions = Definitions(
             env.control, settings, topics.touches, partition, env.partitions, store, resolver, env.pace
         )
         adoption = Adoption(env.policies, env.policy, partition, env.partitions, store, resolver, env.pace)
         changes = Changes(adoption, definitions)
         store.extend_timers(now_ms)
+        sample = Sample(store, sample_id, note.get(NOTED))
     except BaseException:
         store.close()
         raise
     belongs = _filter(env, partition, int(store.get(SPLIT_KEY) or 0), offsets[topics.touches])
-    return Partition(store, position, offsets, outputs, resolver, changes, belongs)
+    return Partition(store, position, offsets, outputs, resolver, changes, sample, belongs)
 
 
 def _filter(env: Environment, partition: int, split: int, next_touch: int) -> Callable[[Any], bool] | None:

@@ -88,6 +88,7 @@ class Processor:
             environment.topics,
             environment.partitions,
             environment.transactional_id,
+            environment.traces,
         )
         self._work_is_there = asyncio.Event()
         self._stopping = False
@@ -249,7 +250,8 @@ class Processor:
         await self._settle()
         published = 0
         for done, (task, work) in enumerate(works.items()):
-            published += task.conclude(work, (PUBLISH_BATCH_MAX - published) // (len(works) - done))
+            share = (PUBLISH_BATCH_MAX - published) // (len(works) - done)
+            published += task.conclude(work, max(1, share))
 
     def _rollback(self, works: Works) -> None:
         self.environment.pace.end()
@@ -280,6 +282,7 @@ class Processor:
         try:
             for task, work in works.items():
                 self.checkpoint.write(task.partition, work.records)
+                self.checkpoint.copy(task.partition, work.copies)
             self.checkpoint.tell(effects.told)
             self.checkpoint.send(effects.mail)
             for value, key, headers in rejections:

@@ -26,7 +26,7 @@ def policy_of_file(settings: Settings) -> Published:
 def read_published(settings: Settings) -> Published | None:
     """The newest policy on `identity.policy`; None if there is none, or no such topic."""
     topic = settings.topics().policy
-    if topic not in AdminClient(settings.kafka_config()).list_topics(timeout=30).topics:
+    if topic not in AdminClient(settings.quiet_kafka_config()).list_topics(timeout=30).topics:
         return None
     found = None
     for records in read_log(settings, topic, 0, 0):

@@ -9,7 +9,7 @@ offset.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -48,8 +48,19 @@ def read_log(
 
     Raises: Retryable when the broker is silent for a minute.
     """
+    return read_logs(settings, topic, {partition: start}, end, release)
+
+
+def read_logs(
+    settings: Settings,
+    topic: str,
+    starts: Mapping[int, int],
+    end: int = 0,
+    release: Callable[[], None] = lambda: None,
+) -> Iterator[list[Any]]:
+    """The same of several partitions: `starts` says from which offset. Each is read in its order."""
     consumer = Consumer(
-        settings.kafka_config(
+        settings.quiet_kafka_config(
             group_id=f"{settings.group}-restore",
             enable_auto_commit=False,
             isolation_level="read_committed",
@@ -63,9 +74,9 @@ def read_log(
             check_crcs=False,
         )
     )
-    silent, ended, waiting_since = 0, False, 0.0
+    silent, waiting_since, reading = 0, 0.0, set(starts)
     try:
-        consumer.assign([TopicPartition(topic, partition, start)])
+        consumer.assign([TopicPartition(topic, partition, start) for partition, start in starts.items()])
         while silent < SILENCE_POLLS_MAX:
             messages = consumer.consume(WRITE_RECORDS_MAX, POLL_S)
             silent = 0 if messages else silent + 1
@@ -75,20 +86,21 @@ def read_log(
                 if error is None:
                     records.append(message)
                 elif error.code() == KafkaError._PARTITION_EOF:
-                    ended = message.offset() >= end  # Below it, a transaction is open.
+                    if message.offset() >= end:  # Below it, a transaction is open.
+                        reading.discard(message.partition())
                     waiting_since = waiting_since or time.monotonic()
                 elif not error.retriable() and error.code() != KafkaError._ALL_BROKERS_DOWN:
                     raise KafkaException(error)
             if records:
                 waiting_since = 0.0
                 yield records
-            if ended:
+            if not reading:
                 return
             if waiting_since and time.monotonic() - waiting_since > PATIENCE_S:
                 release()
                 waiting_since = time.monotonic()
         raise Retryable(
-            "the broker is silent while a partition is restored", topic=topic, partition=partition
+            "the broker is silent while a partition is restored", topic=topic, partitions=sorted(reading)
         )
     finally:
         consumer.close()
@@ -96,7 +108,7 @@ def read_log(
 
 def partitions_of(settings: Settings, topic: str) -> int:
     """Partition count of a topic. Raises ConfigError if it does not exist."""
-    found = AdminClient(settings.kafka_config()).list_topics(topic, timeout=30).topics[topic]
+    found = AdminClient(settings.quiet_kafka_config()).list_topics(topic, timeout=30).topics[topic]
     if found.error is not None:
         raise ConfigError(f"topic {topic} does not exist, run `elo topics create`")
     return len(found.partitions)
@@ -105,7 +117,7 @@ def partitions_of(settings: Settings, topic: str) -> int:
 def log_ends(settings: Settings, topic: str, partitions: Iterable[int]) -> dict[int, int]:
     """Partition → offset behind its last record, open transactions and their markers included."""
     consumer = Consumer(
-        settings.kafka_config(
+        settings.quiet_kafka_config(
             group_id=f"{settings.group}-restore",
             enable_auto_commit=False,
             isolation_level="read_uncommitted",
@@ -120,13 +132,31 @@ def log_ends(settings: Settings, topic: str, partitions: Iterable[int]) -> dict[
         consumer.close()
 
 
-def topic_id(settings: Settings, topic: str) -> str:
-    """The id of this incarnation of a topic. Raises KafkaException."""
+def offsets_since(settings: Settings, topic: str, partitions: Iterable[int], at_ms: int) -> dict[int, int]:
+    """Partition → offset of the first record that was logged at or after an instant, or of its end."""
+    consumer = Consumer(
+        settings.quiet_kafka_config(group_id=f"{settings.group}-restore", enable_auto_commit=False)
+    )
+    try:
+        asked = [TopicPartition(topic, number, at_ms) for number in partitions]
+        return {one.partition: one.offset for one in consumer.offsets_for_times(asked, timeout=30)}
+    finally:
+        consumer.close()
+
+
+def describe_topics(settings: Settings, topics: Sequence[str]) -> list[tuple[str, int]]:
+    """Id of the present incarnation, and partition count, of each topic. Raises KafkaException."""
     from confluent_kafka import TopicCollection
 
-    admin = AdminClient(settings.kafka_config())
-    described = admin.describe_topics(TopicCollection([topic]), request_timeout=30)[topic].result()
-    return str(described.topic_id)
+    admin = AdminClient(settings.quiet_kafka_config())
+    futures = admin.describe_topics(TopicCollection(list(topics)), request_timeout=30)
+    described = [futures[topic].result() for topic in topics]
+    return [(str(one.topic_id), len(one.partitions)) for one in described]
+
+
+def topic_id(settings: Settings, topic: str) -> str:
+    """The id of this incarnation of a topic. Raises KafkaException."""
+    return describe_topics(settings, (topic,))[0][0]
 
 
 def restore(

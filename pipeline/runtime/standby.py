@@ -16,16 +16,20 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from typing import Any, Final
 
+import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from ..core.facet import NEVER
 from ..core.node import COMPONENT_KEY, armed_of
+from ..transport import HOPELESS
 from . import metrics
 from .environment import Environment, wall_ms
 from .opening import open_store
-from .restore import apply_history, topic_id
+from .restore import QUEUE_BACKOFF_MS, apply_history, topic_id
 from .store import Position, Store
 from .timers import timer_key
+
+log = structlog.get_logger()
 
 STEADY_S: Final = 3.0  # partitions that have just moved may move again: no copy is begun before
 STEP_RECORDS: Final = 500  # about 5 ms, of which the interpreter is taken for 3
@@ -34,6 +38,7 @@ REST_FACTOR: Final = 4  # while touches come, a step is followed by a rest of so
 COMMITTED_EVERY_S: Final = 1.0  # how often is asked how far the owners are with the history
 MARK_EVERY_S: Final = 30.0  # how often a copy in which nothing changes is marked as fresh
 ASK_S: Final = 5.0
+AGAIN_S: Final = 1.0  # after the broker did not answer
 EARLY_MAX: Final = 10_000  # touches that wait for their owner; more are not fetched
 
 
@@ -131,9 +136,7 @@ class Standby:
         try:
             while not self._stopping.is_set():
                 started = time.monotonic()
-                self._ask()
-                with self._lock:
-                    moved = self._step()
+                moved = self._turn()
                 took_s = time.monotonic() - started
                 rest_s = took_s * (REST_FACTOR if self._environment.pace.is_busy() else 1)
                 self._stopping.wait(rest_s if moved else LOOK_S)
@@ -141,6 +144,22 @@ class Standby:
             loop.call_soon_threadsafe(self._fail, error)
         finally:
             self._let_go(set(self._copies))
+
+    def _turn(self) -> bool:
+        """Ask and follow; a broker that is away is asked again. Returns whether there was something to do."""
+        env = self._environment
+        try:
+            if not self._topic_id:
+                self._topic_id = topic_id(env.settings, env.topics.state)
+            self._ask()
+            with self._lock:
+                return self._step()
+        except KafkaException as failure:
+            if failure.args[0].code() in HOPELESS:
+                raise
+            log.warning("stand-by copies wait for the broker", error=str(failure))
+            self._stopping.wait(AGAIN_S)
+            return False
 
     def _let_go(self, partitions: set[int]) -> None:
         with self._lock:
@@ -197,9 +216,7 @@ class Standby:
             copy.mark()
 
     def _begin(self, partition: int) -> None:
-        env = self._environment
-        self._topic_id = self._topic_id or topic_id(env.settings, env.topics.state)
-        copy = Copy(partition, *open_store(env, partition, self._topic_id))
+        copy = Copy(partition, *open_store(self._environment, partition, self._topic_id))
         self._copies[partition] = copy
         if self._consumer is None:
             self._consumer = self._make_consumer()
@@ -224,6 +241,7 @@ class Standby:
                 fetch_wait_max_ms=500,
                 queued_min_messages=5_000,
                 queued_max_messages_kbytes=8 * 1024,
+                fetch_queue_backoff_ms=QUEUE_BACKOFF_MS,
                 check_crcs=False,
             )
         )
@@ -248,10 +266,7 @@ class Standby:
                     group_id=settings.group, enable_auto_commit=False, isolation_level="read_uncommitted"
                 )
             )
-        try:
-            asked = [TopicPartition(touches, partition) for partition in copies]
-            for entry in self._asker.committed(asked, timeout=ASK_S):
-                if entry.error is None and entry.offset >= 0:
-                    copies[entry.partition].bound = entry.offset
-        except KafkaException:
-            return  # The broker may be away: the next time asks again.
+        asked = [TopicPartition(touches, partition) for partition in copies]
+        for entry in self._asker.committed(asked, timeout=ASK_S):
+            if entry.error is None and entry.offset >= 0:
+                copies[entry.partition].bound = entry.offset

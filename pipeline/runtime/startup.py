@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import IO, Any, Final
 from uuid import uuid4
 
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
-
+from ..access import Kind, Role, grants_of
 from ..core.errors import ConfigError
 from ..settings import Settings
 from ..topics import Topics
+from .connect import CONNECT_S, check_access, connect, missing_topic
 
 M_ARENA_MAX: Final = -8  # malloc.h
 
@@ -41,23 +40,17 @@ def _of_glibc(name: str) -> Any:
 def check_topics(settings: Settings, topics: Topics) -> int:
     """Return the partition count of the internal topics.
 
-    Raises ConfigError if one is missing or they differ.
+    Raises: ConfigError if one is missing or they differ, AccessDenied if Kafka does not let us use them,
+        Retryable if no broker answers.
     """
-    try:
-        found = (
-            AdminClient({**settings.kafka_config(socket_timeout_ms=10_000), "log_level": 0})
-            .list_topics(timeout=10)
-            .topics
-        )
-    except KafkaException as error:
-        raise ConfigError(
-            f"no Kafka broker answers at {settings.bootstrap}, "
-            "start one with `elo broker start` or set --bootstrap"
-        ) from error
-    for spec in topics.specs():
-        if spec.name not in found:
-            raise ConfigError(f"topic {spec.name} does not exist, run `elo topics create`")
-    counts = {spec.name: len(found[spec.name].partitions) for spec in topics.specs() if spec.partitioned}
+    admin = connect(settings)
+    found = admin.list_topics(timeout=CONNECT_S).topics
+    needed = [grant.name for grant in grants_of(Role.WORKER, topics) if grant.kind is Kind.TOPIC]
+    check_access(settings, admin, Role.WORKER, topics)
+    for name in needed:
+        if name not in found:
+            raise missing_topic(admin, name)
+    counts = {name: len(found[name].partitions) for name in needed}
     partitions = counts[topics.touches]
     for name in topics.together:
         if counts[name] != partitions:

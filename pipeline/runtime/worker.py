@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import structlog
+from confluent_kafka import KafkaException
 from faust.types.tuples import TP
 from rocksdict import Cache
 
@@ -25,6 +26,7 @@ from ..settings import Settings
 from ..topics import Topics
 from ..transport import Batch, TransportOptions, batch_topic, consumer_of, create_app
 from . import metrics
+from .connect import denial_of
 from .control import Control, decode_definition, decode_policy
 from .environment import Environment, wall_ms
 from .health import Health, check_port, serve
@@ -295,6 +297,8 @@ class Worker:
 
     def fail(self, error: BaseException) -> None:
         """End the process: nothing more is committed, a restart reads again from the last good state."""
+        if isinstance(error, KafkaException):
+            error = denial_of(self.settings, error.args[0]) or error
         log.error("fatal, the worker ends", error=str(error) or repr(error), kind=type(error).__name__)
         if isinstance(error, PipelineError):
             sys.stderr.write(f"elo: {error}\n")

@@ -319,3 +319,19 @@ def test_in_the_end_everything_ever_sent_here_is_as_the_oracle_says(site: Site) 
     site.stop()
     site.start()
     site.check()
+
+
+def test_a_change_carries_the_trace_of_its_touchpoint_as_a_header(site: Site) -> None:
+    parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    site.define("traced", {"event": "traced", "within": "1h"})
+    site.send(
+        site.touch("traced", "anonymous_id:traced-1", context={"traceparent": parent}),
+        site.touch("traced", "anonymous_id:traced-2"),
+    )
+    changes = {change["profile_id"] for change in site.await_changes("traced", 2)}
+    headers = [
+        record.headers()
+        for record in site.fleet.read("segments.membership")
+        if (record.key() or b"").decode() in changes
+    ]
+    assert sorted(headers, key=str) == [None, [("traceparent", parent.encode())]]

@@ -88,6 +88,33 @@ def asyncapi() -> str:
     return json.dumps(asyncapi_document(__version__), indent=1, ensure_ascii=False) + "\n"
 
 
+def roles_table() -> str:
+    """One row a role of Kafka and what it may do."""
+    from pipeline.access import render_roles_table
+
+    return render_roles_table()
+
+
+def chart_acls() -> str:
+    """What the chart's Kafka users may do."""
+    from pipeline.access import acls_document
+    from pipeline.topics import Topics
+
+    return json.dumps(acls_document(Topics()), indent=1) + "\n"
+
+
+def chart_topics() -> str:
+    """The topics that the chart asks Strimzi for, without prefix."""
+    from pipeline.topics import Topics
+
+    specs = [
+        {"name": spec.name, "partitioned": spec.partitioned, "config": dict(spec.config)}
+        for spec in Topics().specs()
+    ]
+    return json.dumps({"topics": specs}, indent=1) + "\n"
+
+
+CHART: Final = ROOT / "deploy" / "helm" / "elo" / "files"
 RULES_FILE: Final = ROOT / "deploy" / "prometheus" / "elo.rules.yml"
 SCHEMA_FILE: Final = ROOT / "schemas" / "segments.schema.json"
 ASYNCAPI_FILE: Final = ROOT / "schemas" / "asyncapi.json"
@@ -98,6 +125,7 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = MappingProxyType(
         "docs/reference/segments.md": grammar_table,
         "docs/reference/traits.md": traits_table,
         "docs/reference/delivery.md": delivery_metrics_table,
+        "docs/security.md": roles_table,
     }
 )
 
@@ -113,6 +141,8 @@ def main() -> None:
     """Write every table into its page, the schema of definitions and the AsyncAPI document."""
     SCHEMA_FILE.write_text(definition_schema(), "utf-8")
     ASYNCAPI_FILE.write_text(asyncapi(), "utf-8")
+    (CHART / "acls.json").write_text(chart_acls(), "utf-8")
+    (CHART / "topics.json").write_text(chart_topics(), "utf-8")
     for path, render in TABLES.items():
         page = ROOT / path
         page.write_text(with_table(page.read_text("utf-8"), render()), "utf-8")

@@ -16,7 +16,10 @@ from tests.support.doc_tables import TABLES, with_table
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PAGES: Final = {page.path: page for page in read_pages(ROOT)}
-WALKTHROUGHS: Final = ("README.md", "docs/operating.md", "docs/benchmarks.md")
+WALKTHROUGHS: Final = (
+    "README.md", "docs/operating.md", "docs/benchmarks.md", "docs/deployment.md", "docs/recovery.md",
+    "docs/security.md", "docs/reference/doctor.md",
+)  # fmt: skip
 """Pages whose commands a reader types. The contract's table is compared on its own: it also announces."""
 NOT_YET: Final = "not yet"
 REFUSED: Final = "not supported by this version"

@@ -38,6 +38,7 @@ NOT_IMPORTED: Final = (
     "tzdata",  # read by the standard library's zoneinfo
     "setuptools",  # imported by deploy/compile_core.py only
     "grafana-foundation-sdk",  # imported by deploy/grafana/dashboards.py only
+    "check-jsonschema",  # only its data is read
     "authlib", "cachetools", "httpx",  # what confluent-kafka's registry client imports
     "hatchling", "mypy", "pytest-xdist", "ruff", "types-psutil", "types-pyyaml", "uv",  # run, not imported
 )  # fmt: skip

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.errors import ConfigError
-from pipeline.settings import Settings, load_policy, load_settings, render_settings_table
+from pipeline.settings import SECRETS, Settings, load_policy, load_settings, render_settings_table
 
 PREFIX_RULE = "use letters, digits, `.`, `_` and `-`, at most 100"
 
@@ -165,3 +165,106 @@ def test_every_setting_is_described_and_stands_in_the_table() -> None:
     table = render_settings_table()
     assert all(field.description for field in Settings.model_fields.values())
     assert all(f"| `{name}` | `ELO_{name.upper()}` |" in table for name in Settings.model_fields)
+
+
+LOGIN = {"KAFKA_SECURITY_PROTOCOL": "sasl_ssl", "KAFKA_SASL_USERNAME": "elo", "KAFKA_SASL_PASSWORD": "s3cret"}
+
+
+def given(monkeypatch: pytest.MonkeyPatch, **variables: str) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(f"ELO_{name}", value)
+
+
+def test_a_login_reaches_every_client_and_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    given(monkeypatch, **LOGIN)
+    settings = load_settings()
+    config = settings.kafka_config(group_id="g")
+    assert {name: config[name] for name in config if name.startswith(("sasl", "security"))} == {
+        "security.protocol": "SASL_SSL", "sasl.mechanism": "SCRAM-SHA-512", "sasl.username": "elo",
+        "sasl.password": "s3cret",
+    }  # fmt: skip
+    assert "s3cret" not in repr(settings)
+
+
+def test_settings_of_librdkafka_come_before_those_with_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    given(monkeypatch, **LOGIN, KAFKA="sasl.mechanism=OAUTHBEARER,ssl.ca.pem=x")
+    config = load_settings().kafka_config()
+    assert (config["sasl.mechanism"], config["ssl.ca.pem"]) == ("OAUTHBEARER", "x")
+
+
+def test_a_certificate_is_given_by_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    files = {name: str(write(tmp_path / name, "pem")) for name in ("ca", "certificate", "key")}
+    places = {f"KAFKA_SSL_{name.upper()}_LOCATION": path for name, path in files.items()}
+    given(monkeypatch, KAFKA_SECURITY_PROTOCOL="ssl", KAFKA_SSL_KEY_PASSWORD="s3cret", **places)
+    config = load_settings().kafka_config()
+    assert {name: config[f"ssl.{name}.location"] for name in files} == files
+    assert config["ssl.key.password"] == "s3cret"
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_every_secret_may_be_a_file(secret: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    value = {"write_keys": "k3y=web"}.get(secret, "s3cret")
+    file = write(tmp_path / "secret", value + "\n")
+    config = write(tmp_path / "elo.yaml", f"{secret}_file: {file}\n")
+    protocol = {"kafka_sasl_password": "sasl_ssl"}.get(secret, "plaintext")
+    given(monkeypatch, KAFKA_SECURITY_PROTOCOL=protocol)
+    if secret == "kafka_sasl_password":
+        given(monkeypatch, KAFKA_SASL_USERNAME="elo")
+
+    def read(settings: Settings) -> object:
+        found = getattr(settings, secret)
+        return found if isinstance(found, dict) else found.get_secret_value()
+
+    wanted = {"k3y": "web"} if secret == "write_keys" else value
+    assert read(load_settings(config=config)) == wanted
+    monkeypatch.setenv(f"ELO_{secret.upper()}_FILE", str(file))
+    assert read(load_settings()) == wanted
+    monkeypatch.setenv(f"ELO_{secret.upper()}", value)
+    with pytest.raises(ConfigError) as caught:
+        load_settings()
+    assert str(caught.value) == (f"ELO_{secret.upper()} and ELO_{secret.upper()}_FILE are both set, keep one")
+
+
+def test_a_secret_of_the_environment_wins_over_that_of_the_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    config = write(tmp_path / "elo.yaml", f"profile_key_file: {write(tmp_path / 'key', 'file')}\n")
+    given(monkeypatch, PROFILE_KEY="environment")
+    assert load_settings(config=config).profile_key.get_secret_value() == "environment"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [("", "is empty"), ("x" * 70_000, "is too large for a secret"), (None, "cannot be read")],
+)
+def test_a_file_that_is_no_secret_is_named(
+    content: str | None, said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "secret"
+    if content is not None:
+        write(file, content)
+    given(monkeypatch, PROFILE_KEY_FILE=str(file))
+    with pytest.raises(ConfigError, match=rf"ELO_PROFILE_KEY_FILE: {file} {said}"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"KAFKA_SECURITY_PROTOCOL": "sasl_ssl"}, "is SASL_SSL, so kafka_sasl_username is needed"),
+        ({"KAFKA_SASL_USERNAME": "elo"}, "there is a login for Kafka, but"),
+        ({"KAFKA_SSL_CA_LOCATION": "/etc/hostname"}, "kafka_ssl_ca_location is set, but"),
+        ({"KAFKA_SECURITY_PROTOCOL": "ssl", "KAFKA_SSL_CA_LOCATION": "/no/ca"}, "/no/ca cannot be read"),
+        ({"KAFKA_SECURITY_PROTOCOL": "ssl", "KAFKA_SSL_KEY_LOCATION": "/etc/hostname"}, "needs its key"),
+        ({"KAFKA_SECURITY_PROTOCOL": "tls"}, "ELO_KAFKA_SECURITY_PROTOCOL: write 'PLAINTEXT', 'SSL'"),
+        ({**LOGIN, "KAFKA_SASL_MECHANISM": "GSSAPI"}, "ELO_KAFKA_SASL_MECHANISM: write 'SCRAM-SHA-512'"),
+    ],
+)  # fmt: skip
+def test_security_that_does_not_fit_together_is_refused(
+    variables: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given(monkeypatch, **variables)
+    with pytest.raises(ConfigError) as caught:
+        load_settings()
+    assert said in str(caught.value)
+    assert "s3cret" not in str(caught.value)

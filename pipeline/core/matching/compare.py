@@ -18,6 +18,7 @@ from .levels import (
     BIRTH,
     BIRTH_YEAR,
     CITY,
+    CLOSE_WORDS,
     COUNT_MAX,
     DWELLING,
     ELSEWHERE,
@@ -69,7 +70,7 @@ EMAIL_LIKENESS_MIN: Final = 86.0
 class Comparer:
     """Compares records, and remembers what pairs of values have in common."""
 
-    __slots__ = ("_addresses", "_counts", "_dates", "_names", "_texts")
+    __slots__ = ("_addresses", "_counts", "_dates", "_names", "_texts", "_words")
 
     def __init__(self, counts: Mapping[str, int]) -> None:
         """`counts`: how many records hold a value, by `terms_of`."""
@@ -78,10 +79,12 @@ class Comparer:
         self._addresses: dict[tuple[str, str], int] = {}
         self._dates: dict[tuple[dates.Date, dates.Date], int] = {}
         self._texts: dict[tuple[int, str, str], int] = {}
+        self._words: dict[tuple[str, str], int] = {}
 
     def compare(self, a: Record, b: Record) -> tuple[int, ...]:
         """The findings of two records, for the fields that both have. Symmetric."""
-        if len(self._names) + len(self._addresses) + len(self._dates) + len(self._texts) > REMEMBERED_MAX:
+        kept = len(self._names) + len(self._addresses) + len(self._dates) + len(self._texts)
+        if kept + len(self._words) > REMEMBERED_MAX:
             self._forget()
         found: list[int] = []
         if a.name is not None and b.name is not None:
@@ -117,8 +120,18 @@ class Comparer:
         return tuple(found)
 
     def _forget(self) -> None:
-        for remembered in (self._names, self._addresses, self._dates, self._texts):
+        for remembered in (self._names, self._addresses, self._dates, self._texts, self._words):
             remembered.clear()
+
+    def _alike(self, a: str, b: str) -> int:
+        """`compare_words`, remembered: few words make most names."""
+        if a == b:
+            return text.EXACT
+        key = (a, b) if a < b else (b, a)
+        found = self._words.get(key)
+        if found is None:
+            found = self._words[key] = compare_words(a, b)
+        return found
 
     def _rarer(self, table: str, a: str, b: str) -> int:
         counts = self._counts
@@ -173,12 +186,13 @@ class Comparer:
     def _mother(self, a: Name, b: Name) -> int:
         if a.key == b.key:
             return finding(MOTHER, SAME, self._counts.get("m:" + a.key, 0))
-        first = compare_words(a.first, b.first)
+        if self._alike(a.first, b.first) > text.CLOSE:
+            return finding(MOTHER, OTHER, 0)
         words_a, words_b = [*a.middle, a.last], [*b.middle, b.last]
-        shared = sum(1 for x in words_a if any(compare_words(x, y) <= text.CLOSE for y in words_b))
-        if first <= text.CLOSE and shared == min(len(words_a), len(words_b)):
+        shared = sum(1 for x in words_a if any(self._alike(x, y) <= text.CLOSE for y in words_b))
+        if shared == min(len(words_a), len(words_b)):
             return finding(MOTHER, ALMOST, 0)
-        return finding(MOTHER, PARTLY if first <= text.CLOSE and shared else OTHER, 0)
+        return finding(MOTHER, PARTLY if shared else OTHER, 0)
 
     def _name(self, a: Name, b: Name) -> tuple[int, ...]:
         key = (a.key, b.key) if a.key <= b.key else (b.key, a.key)
@@ -217,7 +231,7 @@ class Comparer:
                 return finding(INITIAL, OTHER, 0)
             letter = a if len(a) == 1 else b
             return finding(INITIAL, SAME, self._counts.get(("y:" if slot == GIVEN else "v:") + letter, 0))
-        level = compare_words(a, b)
+        level = self._alike(a, b)
         if level != text.EXACT and (self._broken(slot, a, b, middle_a) or self._broken(slot, b, a, middle_b)):
             level = text.CLOSE
         if level <= text.CLOSE:
@@ -249,22 +263,28 @@ class Comparer:
         if len(a) > len(b):
             a, b = b, a
         rest = list(b)
-        exact = initials = 0
+        exact = close = initials = 0
         count = COUNT_MAX
         for word in a:
-            best = min(rest, key=lambda other: compare_words(word, other))
-            level = compare_words(word, best)
+            best = min(rest, key=lambda other: self._alike(word, other))
+            level = self._alike(word, best)
+            if level > text.CLOSE:
+                continue
+            rest.remove(best)
             if level == text.INITIAL or (level == text.EXACT and len(word) == 1):
                 initials += 1
                 count = min(count, self._counts.get("v:" + word[0], 0))
-            elif level <= text.CLOSE:
-                exact += 1
+            else:
+                exact += level != text.CLOSE
+                close += level == text.CLOSE
                 count = min(count, self._rarer("l:", word, best))
-            if level <= text.CLOSE:
-                rest.remove(best)
         if exact + initials == len(a):
             return finding(MIDDLE, ALL_WORDS if exact else INITIALS, count)
-        return finding(MIDDLE, SOME_WORDS, count) if exact + initials else finding(MIDDLE, NO_WORDS, 0)
+        if exact + close + initials == len(a):
+            return finding(MIDDLE, CLOSE_WORDS, count)
+        return (
+            finding(MIDDLE, SOME_WORDS, count) if exact + close + initials else finding(MIDDLE, NO_WORDS, 0)
+        )
 
     def _address(self, a: Address, b: Address) -> int:
         key = (a.key, b.key) if a.key <= b.key else (b.key, a.key)
@@ -274,27 +294,31 @@ class Comparer:
         return found
 
     def _compare_addresses(self, a: Address, b: Address) -> int:
-        """The most exact thing that two addresses agree in; -1 if nothing can be compared."""
+        """The most exact thing that two addresses agree in; -1 if nothing can be compared.
+
+        A street of another town is another street, unless the house number agrees too.
+        """
         counts = self._counts
+        postcodes, cities = bool(a.postcode and b.postcode), bool(a.city and b.city)
+        same_postcode = postcodes and a.postcode == b.postcode
+        near_postcode = postcodes and is_slip(a.postcode, b.postcode)
+        same_city = cities and self._alike(a.city, b.city) <= text.CLOSE
+        elsewhere = (postcodes or cities) and not (near_postcode or same_city)
         if a.street and b.street and _same_street(a, b):
             count = min(counts.get("s:" + a.street, 0), counts.get("s:" + b.street, 0))
-            if a.number and b.number:
-                if a.number == b.number:
-                    level = NEXT_DOOR if a.unit and b.unit and a.unit != b.unit else DWELLING
-                    return finding(ADDRESS, level, self._rarer("h:", dwelling(a), dwelling(b)))
-                if is_slip(a.number, b.number):
-                    return finding(ADDRESS, NEXT_DOOR, count)
-            return finding(ADDRESS, STREET, count)
-        if a.postcode and b.postcode:
-            if a.postcode == b.postcode:
-                return finding(ADDRESS, POSTCODE, counts.get("z:" + a.postcode, 0))
-            if is_slip(a.postcode, b.postcode):
-                return finding(ADDRESS, POSTCODE_ALMOST, self._rarer("z:", a.postcode, b.postcode))
-        if a.city and b.city:
-            if compare_words(a.city, b.city) <= text.CLOSE:
-                return finding(ADDRESS, CITY, max(counts.get("c:" + a.city, 0), counts.get("c:" + b.city, 0)))
-            return finding(ADDRESS, ELSEWHERE, 0)
-        if (a.street and b.street) or (a.postcode and b.postcode):
+            if a.number and a.number == b.number:
+                level = NEXT_DOOR if a.unit and b.unit and a.unit != b.unit else DWELLING
+                return finding(ADDRESS, level, self._rarer("h:", dwelling(a), dwelling(b)))
+            if not elsewhere:
+                next_door = a.number and b.number and is_slip(a.number, b.number)
+                return finding(ADDRESS, NEXT_DOOR if next_door else STREET, count)
+        if same_postcode:
+            return finding(ADDRESS, POSTCODE, counts.get("z:" + a.postcode, 0))
+        if near_postcode and (same_city or not cities):
+            return finding(ADDRESS, POSTCODE_ALMOST, self._rarer("z:", a.postcode, b.postcode))
+        if same_city:
+            return finding(ADDRESS, CITY, max(counts.get("c:" + a.city, 0), counts.get("c:" + b.city, 0)))
+        if (a.street and b.street) or postcodes or cities:
             return finding(ADDRESS, ELSEWHERE, 0)
         return -1
 

@@ -7,6 +7,8 @@ from typing import Final
 
 from rapidfuzz.distance import OSA
 
+from .text import digits_of
+
 EXACT: Final = 0
 SWAPPED: Final = 1  # day and month turned round
 SLIP: Final = 2  # one digit wrong, or two digits turned round
@@ -25,6 +27,9 @@ _MONTHS: Final = "jan; feb fev; mar; apr abr; may mai; jun; jul; aug ago; sep se
 _NAMED: Final = {name: str(at) for at, names in enumerate(_MONTHS.split(";"), 1) for name in names.split()}
 _LETTERS: Final = re.compile(r"[^\W\d_]+")
 _YEAR: Final = re.compile(r"(\d{4})(?:-(\d{1,2}))?")
+DATE_DIGITS: Final = 8
+MARKS_MAX: Final = 4
+CENTURIES: Final = ("18", "19", "20")
 CENTURY_PIVOT: Final = 30  # a year of two digits up to it is of this century
 
 
@@ -47,6 +52,18 @@ def parse_date(text: str) -> Date | None:
     found = _YEAR.fullmatch(text)
     if found is not None:
         return int(found[1]), int(found[2] or 0), 0
+    return _parse_digits(text)
+
+
+def _parse_digits(text: str) -> Date | None:
+    """A date whose marks between the numbers were typed wrongly: eight digits, the year first or last."""
+    digits = digits_of(text)
+    if len(digits) != DATE_DIGITS or len(text) > DATE_DIGITS + MARKS_MAX:
+        return None
+    if digits[:2] in CENTURIES:
+        return int(digits[:4]), int(digits[4:6]), int(digits[6:])
+    if digits[4:6] in CENTURIES:
+        return int(digits[4:]), int(digits[2:4]), int(digits[:2])
     return None
 
 

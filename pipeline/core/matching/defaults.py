@@ -56,9 +56,10 @@ DEFAULTS: Final[dict[int, Comparison]] = {
         (0.80, 0.001, 0.01, 0.08, 0.02, 0.05, 0.039), (0.60, 0.001, 0.01, 0.06, 0.02, 0.08, 0.229),
         (0.003, 0.001, 0.05, 0.001, 0.01, 0.005, 0.97), (1, 3, 1, 60, 0, 2, 0), 1e-4,
     ),
-    # all, some, initials, none; brothers and sisters share all of it where it is the mother's surname
+    # all, some, initials, none, all but some only close; brothers and sisters share the mother's surname
     MIDDLE: Comparison(
-        (0.60, 0.10, 0.25, 0.05), (0.40, 0.15, 0.10, 0.35), (0.02, 0.02, 0.06, 0.90), (1, 2, 1, 0), 1e-3,
+        (0.56, 0.09, 0.24, 0.05, 0.06), (0.38, 0.14, 0.10, 0.34, 0.04), (0.02, 0.02, 0.06, 0.899, 0.001),
+        (1, 2, 1, 0, 60), 1e-3,
     ),
     ORDER: Comparison((0.98, 0.02), (0.999, 0.001), (1.0, 1.0), (0, 0)),
     # exact, swapped, slip, two parts, two slips, near, different

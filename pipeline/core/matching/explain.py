@@ -15,7 +15,7 @@ _PLAIN: Final = ("same", "almost", "different", "same mailbox name")
 LEVEL_NAMES: Final = {
     c.GIVEN: _WORDS,
     c.FAMILY: _WORDS,
-    c.MIDDLE: ("all", "some", "initials", "none"),
+    c.MIDDLE: ("all", "some", "initials", "none", "close"),
     c.ORDER: ("in order", "turned round"),
     c.BIRTH: ("exact", "day and month swapped", "one slip", "two parts", "two slips", "near", "different"),
     c.ADDRESS: ("dwelling", "next door", "street", "postcode", "postcode almost", "city", "elsewhere"),

@@ -22,7 +22,7 @@ TYPE, INITIAL, BIRTH_YEAR, GENERATION = range(16, 20)
 MOVED = 5  # the word stands elsewhere in the other name
 UNLIKE = 6
 # Words between given name and surname.
-ALL_WORDS, SOME_WORDS, INITIALS, NO_WORDS = range(4)
+ALL_WORDS, SOME_WORDS, INITIALS, NO_WORDS, CLOSE_WORDS = range(5)
 IN_ORDER, TURNED = range(2)  # surname for given name
 # Comparisons that have no levels of their own.
 SAME, ALMOST, OTHER = range(3)

@@ -86,7 +86,7 @@ def compare_words(a: str, b: str) -> int:
     likeness = JaroWinkler.similarity(a, b, score_cutoff=0.75)
     if likeness >= 0.75 and sound(a) == sound(b):
         return CLOSE
-    if likeness >= SIMILAR_MIN or sorted(a) == sorted(b):
+    if likeness >= SIMILAR_MIN or (len(a) == len(b) and sorted(a) == sorted(b)):
         return SIMILAR
     return DIFFERENT
 

@@ -20,7 +20,7 @@ def task_with(new: int) -> Any:
     )
     return SimpleNamespace(
         store=store, partition=3, ahead={"elo.touches": 7}, noted="", now_ms=0, _arm=lambda work: None,
-        _make_note=lambda work: "", outputs=SimpleNamespace(publish_all=lambda now_ms, at_rest: None),
+        _make_note=lambda work: "", outputs=SimpleNamespace(publish_all=lambda now_ms, at_rest, most: 0),
     )  # fmt: skip
 
 
@@ -33,11 +33,11 @@ def work_with(touches: int, duplicates: int) -> Work:
 
 def test_a_batch_that_adds_up_is_concluded() -> None:
     work = work_with(touches=5, duplicates=2)
-    Task.conclude(task_with(new=3), work)
+    assert Task.conclude(task_with(new=3), work, 1_000) == 0
     assert work.changed
 
 
 @pytest.mark.parametrize(("new", "duplicates"), [(2, 2), (3, 1), (4, 2), (0, 0)])
 def test_a_batch_that_does_not_add_up_stops_the_worker(new: int, duplicates: int) -> None:
     with pytest.raises(InvariantViolation, match="unaccounted"):
-        Task.conclude(task_with(new), work_with(5, duplicates))
+        Task.conclude(task_with(new), work_with(5, duplicates), 1_000)

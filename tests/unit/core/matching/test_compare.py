@@ -46,6 +46,11 @@ def test_words_are_compared_by_level_either_way_round(a: str, b: str, level: int
         ("25-Jun-08", (2008, 6, 25)),
         ("1971", (1971, 0, 0)),
         ("1971-03", (1971, 3, 0)),
+        ("197103-12", (1971, 3, 12)),
+        ("12/031971", (1971, 3, 12)),
+        ("1971--03-12", (1971, 3, 12)),
+        ("99999999", (9999, 99, 99)),
+        ("phone 11 98765 4321", None),
         ("soon", None),
         ("", None),
     ],
@@ -93,6 +98,14 @@ def found(a: dict[str, str], b: dict[str, str]) -> dict[str, int]:
         ({"full_name": "Rui Alves Lima"}, {"full_name": "Rui Alves"}, {"surname": levels.MOVED}),
         ({"full_name": "Lima Rui"}, {"full_name": "Rui Lima"}, {"name_order": levels.TURNED}),
         ({"full_name": "R. Lima"}, {"full_name": "Rui Lima"}, {"initial": levels.SAME}),
+        ({"full_name": "J. Lima"}, {"full_name": "Ze Lima"}, {"initial": levels.SAME}),
+        ({"full_name": "J. Lima"}, {"full_name": "Bia Lima"}, {"initial": levels.OTHER}),
+        (
+            {"full_name": "Ana Ferreira Lima"},
+            {"full_name": "Ana Ferrera Lima"},
+            {"middle_name": levels.CLOSE_WORDS},
+        ),
+        ({"full_name": "Ana Reis Lima"}, {"full_name": "Ana Reis Lima"}, {"middle_name": levels.ALL_WORDS}),
         ({"full_name": "Rui Lima Jr"}, {"full_name": "Rui Lima Neto"}, {"generation": levels.OTHER}),
         ({"full_name": "Bea triz Lima"}, {"full_name": "Beatriz Lima"}, {"given_name": text.CLOSE}),
         ({"birth_date": "1971"}, {"birth_date": "1971-03-12"}, {"birth_year": levels.SAME}),
@@ -132,3 +145,12 @@ def test_records_are_compared_by_level_either_way_round(
 def test_a_placeholder_is_no_value(value: str) -> None:
     record = Record("a", {"full_name": value, "national_id": value, "phone": value, "birth_date": value})
     assert (record.name, record.national_ids, record.phones, record.birth) == (None, (), (), None)
+
+
+def test_a_street_of_another_town_is_another_street_unless_the_number_agrees() -> None:
+    here = {"street": "Rua Sete de Setembro", "city": "Recife", "postcode": "50060070"}
+    there = {"street": "Rua Sete de Setembro", "city": "Manaus", "postcode": "69005140"}
+    assert found(here, there)["address"] == levels.ELSEWHERE
+    assert found(here, {**there, "city": "Recife"})["address"] == levels.STREET
+    numbered = found({**here, "house_number": "1204"}, {**there, "house_number": "1204"})
+    assert numbered["address"] == levels.DWELLING
