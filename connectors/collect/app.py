@@ -22,7 +22,7 @@ from pipeline.wire.avro import encode_touchpoint
 
 from . import metrics
 from .allowance import Allowance
-from .body import BODY_BYTES_MAX, BadBody, parsed, unpacked
+from .body import BODY_BYTES_MAX, GZIP, BadBody, parsed, unpacked
 from .documents import rudder_settings, segment_settings
 from .event import Arrival, Item, Refused
 from .outlet import RETRY_AFTER_S, Busy, Outlet
@@ -34,6 +34,7 @@ from .webhooks import Webhook
 
 ITEMS_MAX: Final = 10_000
 """Of one batch: four times what Segment takes. More is answered with 413, so that the sender splits it."""
+INLINE_BYTES_MAX: Final = 1024  # of gzip, which is at most 1 MiB unpacked: a millisecond
 SLICE_ITEMS: Final = 200  # made into touchpoints before the loop may turn to others: some milliseconds
 HELD_BYTES_MAX: Final = 128 * 1024 * 1024  # bodies in memory at one time
 FALLBACK_SOURCE: Final = "crm"  # where touchpoints of a source without a topic of its own go
@@ -103,7 +104,7 @@ class Collector:
             return _too_many(wait_s)
         with self._holding() as hold:
             body = await read_body(request, receive, BODY_BYTES_MAX, hold)
-            plain = unpacked(body)
+            plain = await _plain(body)
             if plain is not body:
                 hold(len(plain))
             return await self._take(route, request, key, plain, received_ms)
@@ -223,6 +224,13 @@ class Collector:
         if series is None:
             series = self._events[api, source] = metrics.EVENTS.labels(api, source)
         return series
+
+
+async def _plain(body: bytes) -> bytes:
+    """The body unpacked; what may become large on a thread, or a few bombs would hold up everybody."""
+    if len(body) > INLINE_BYTES_MAX and body.startswith(GZIP):
+        return await asyncio.to_thread(unpacked, body)
+    return unpacked(body)
 
 
 def _record(item: dict[str, Any], topic: str) -> Record | Refused:

@@ -105,7 +105,7 @@ def test_hostile_senders_do_not_stop_others(collector: CollectorProcess, count: 
                 assert post(collector.port, BOMB) == 413
                 assert post(collector.port, DAMAGED) == 400
                 most = max(most, process.memory_info().rss)
-    assert slowest_s < 5
+    assert slowest_s < 10
     assert collector.get("livez")[0] == 200
     assert post(collector.port, TRACK) == 200
     print(f"{count} connections, slowest answer to others {slowest_s:.2f} s, memory {most >> 20} MB")
