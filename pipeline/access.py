@@ -93,7 +93,7 @@ def _worker(topics: Topics, group: str) -> list[Grant]:
     outputs = (topics.membership, topics.current, topics.profiles, topics.merges, topics.review)
     return [
         *_read((*inputs, topics.state, topics.definitions, topics.policy)),
-        *_write((topics.touches, topics.mail, topics.state, *outputs, topics.rejected)),
+        *_write((topics.touches, topics.mail, *topics.of_nodes, *outputs, topics.rejected)),
         Grant(Kind.GROUP, group, (Operation.READ,)),
         # The names under which a worker reads without being a member: Kafka is asked who coordinates them.
         Grant(Kind.GROUP, f"{group}-", (Operation.DESCRIBE,), prefixed=True),
@@ -148,7 +148,7 @@ def _admin(topics: Topics, group: str) -> list[Grant]:
 
 
 def _grow(topics: Topics, group: str) -> list[Grant]:
-    kept = (topics.touches, topics.mail, topics.state)
+    kept = (topics.touches, topics.mail, *topics.of_nodes)
     return [
         *(Grant(Kind.TOPIC, name, (Operation.ALTER,)) for name in topics.together),
         *(Grant(Kind.TOPIC, name, (Operation.ALTER_CONFIGS,)) for name in kept[:2]),

@@ -15,7 +15,9 @@ INPUT_BYTES_MAX: Final = 8 * 1024 * 1024
 REJECTED_BYTES_MAX: Final = INPUT_BYTES_MAX + 64 * 1024  # the original bytes, and our headers
 INTERNAL_BYTES_MAX: Final = 2 * 1024 * 1024  # messages of the protocol are cut well below, at 512 KiB
 
+HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 86_400_000
+SAMPLE_SEGMENT_BYTES: Final = 16 * 1024 * 1024
 SOURCES: Final = ("web", "app", "crm", "email")
 
 
@@ -63,11 +65,12 @@ class Topics:
         self.touches = prefix + "elo.touches"
         self.mail = prefix + "elo.mail"
         self.state = prefix + "elo.state"
+        self.sample = prefix + "elo.sample"
 
     @property
     def of_nodes(self) -> tuple[str, ...]:
         """The compacted topics whose records lie where their node does, `elo.state` first."""
-        return (self.state,)
+        return (self.state, self.sample)
 
     @property
     def together(self) -> tuple[str, ...]:
@@ -119,6 +122,8 @@ class Topics:
             _spec(self.touches, cleanup_policy="delete", retention_ms=self.history_ms, **internal),
             _spec(self.mail, cleanup_policy="delete", retention_ms=7 * DAY_MS, **internal),
             _spec(self.state, delete_retention_ms=7 * DAY_MS, **compacted),
+            # Small segments, so that little waits for compaction: who asks reads all of it.
+            _spec(self.sample, segment_bytes=SAMPLE_SEGMENT_BYTES, segment_ms=HOUR_MS, **compacted),
         )
 
     def source_of(self, topic: str) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import Common, Json, command, console, fail, say, say_json
+from .options import Common, Json, cells, command, console, fail, say, say_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -140,6 +140,6 @@ def list_decisions(common: Common, json_output: Json = False) -> None:
     table = Table("decision", "action", "identifiers", "by", "reason", "decided at", "state", box=None,
                   header_style="bold")  # fmt: skip
     for one in found:
-        table.add_row(one.id, one.action, ", ".join(one.identifiers), one.by, one.reason, one.at_text(),
-                      one.state)  # fmt: skip
+        who = ", ".join(one.identifiers)
+        table.add_row(*cells(one.id, one.action, who, one.by, one.reason, one.at_text(), one.state))
     console().print(table)

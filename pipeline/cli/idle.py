@@ -143,7 +143,10 @@ class Watcher:
         topics = self.topics
         inputs = (*topics.touchpoints, topics.decisions, topics.touches, topics.mail)
         names = self.topics
-        outputs = (names.membership, names.current, names.profiles, names.merges, names.review, names.state)
+        outputs = (
+            names.membership, names.current, names.profiles, names.merges, names.review, names.state,
+            names.sample,
+        )  # fmt: skip
         found = partitions_of(self.admin, (*inputs, *outputs, self.topics.definitions, self.topics.policy))
         self.inputs = [(topic, number) for topic in inputs for number in found[topic]]
         transactional = (*outputs, self.topics.mail)

@@ -20,6 +20,7 @@ from ..core.errors import AccessDenied, PipelineError
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
     from ..settings import Settings
 
@@ -208,6 +209,13 @@ def say_json(document: object) -> None:
     import orjson
 
     typer.echo(orjson.dumps(document, default=str))
+
+
+def cells(*texts: str) -> list[Text]:
+    """What users have written, for a row of a table: brackets are no markup, and nothing moves the cursor."""
+    from rich.text import Text
+
+    return [Text("".join(one if one.isprintable() else "\ufffd" for one in text)) for text in texts]
 
 
 def console(*, stderr: bool = False) -> Console:

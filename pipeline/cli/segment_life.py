@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import Common, Json, command, console, fail, say, say_json
+from .options import Common, Json, cells, command, console, fail, say, say_json
 
 Ids = Annotated[list[str], typer.Argument(metavar="SEGMENT…", help="ids of segments")]
 By = Annotated[
@@ -94,7 +94,8 @@ def history(
     table = Table("at", "segment", "version", "change", "by", "hash", box=None, header_style="bold")
     for one in found:
         shown = (one.content_hash or "-")[:HASH_SHOWN]
-        table.add_row(format_instant(one.at), one.segment_id, str(one.version), one.change, one.by, shown)
+        row = format_instant(one.at), one.segment_id, str(one.version), one.change, one.by, shown
+        table.add_row(*cells(*row))
     console().print(table)
 
 
@@ -122,6 +123,6 @@ def usage(
     from rich.table import Table
 
     table = Table("kind", "name", "segments", box=None, header_style="bold")
-    for row in rows:
-        table.add_row(*row)
+    for used_by in rows:
+        table.add_row(*cells(*used_by))
     console().print(table)

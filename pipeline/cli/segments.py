@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 import typer
 
 from . import segment_life
-from .options import Common, Json, command, console, fail, group, say, say_json
+from .options import Common, Json, cells, command, console, fail, group, say, say_json
 from .segment_life import By, Ids, author
 
 if TYPE_CHECKING:
@@ -29,8 +29,9 @@ Files = Annotated[
 ]
 Sample = Annotated[
     int | None,
-    typer.Option("--sample", metavar="N", min=1, help="estimate from about N people: sooner, not exact"),
+    typer.Option("--sample", metavar="N", min=1, help="estimate from about N people [20000 where many more]"),
 ]
+Exact = Annotated[bool, typer.Option("--exact", help="count everybody, however long it takes")]
 
 
 @command(app, "apply")
@@ -84,7 +85,9 @@ def apply(
 
 
 @command(app, "preview")
-def preview(common: Common, files: Files, sample: Sample = None, json_output: Json = False) -> None:
+def preview(
+    common: Common, files: Files, sample: Sample = None, exact: Exact = False, json_output: Json = False
+) -> None:
     """Show who would be inside, enter and leave if these definitions were applied now. Nothing is applied."""
     from .definitions import in_force, read_stored
     from .preview import preview_definitions
@@ -94,11 +97,13 @@ def preview(common: Common, files: Files, sample: Sample = None, json_output: Js
     definitions = {name: definition for name, (_, definition) in found.items()}
     _refuse_gone(definitions, {name for name, one in stored.items() if one.deleted})
     _check_references(found, in_force(stored))
-    preview_definitions(settings, definitions, stored, sample, json_output=json_output)
+    preview_definitions(settings, definitions, stored, _people(sample, exact), json_output=json_output)
 
 
 @command(app, "plan")
-def plan(common: Common, files: Files, sample: Sample = None, json_output: Json = False) -> None:
+def plan(
+    common: Common, files: Files, sample: Sample = None, exact: Exact = False, json_output: Json = False
+) -> None:
     """Show what `elo segments apply --prune` would do, and how many would enter and leave."""
     from .definitions import in_force, read_stored
     from .preview import plan_definitions
@@ -111,7 +116,15 @@ def plan(common: Common, files: Files, sample: Sample = None, json_output: Json 
     kept = {name: one for name, one in in_force(stored).items() if name not in removed}
     _check_references(found, kept)
     changes = {name: _outcome(one, stored.get(name), False)[1] for name, one in definitions.items()}
-    plan_definitions(settings, definitions, stored, changes, removed, sample, json_output=json_output)
+    people = _people(sample, exact)
+    plan_definitions(settings, definitions, stored, changes, removed, people, json_output=json_output)
+
+
+def _people(sample: int | None, exact: bool) -> int | None:
+    """How many people are looked at: about so many, 0: all, None: as many as it takes few seconds for."""
+    if exact and sample is not None:
+        raise typer.BadParameter("--sample estimates and --exact does not, give one of them")
+    return 0 if exact else sample
 
 
 @command(app, "list")
@@ -134,7 +147,8 @@ def list_segments(common: Common, json_output: Json = False) -> None:
         document = entry.document
         purpose, at = str(document.get("purpose") or "-"), entry.applied_at_text()
         state = "paused" if entry.paused else ""
-        table.add_row(entry.id, str(entry.version), str(document.get("name") or ""), purpose, at, state)
+        name = str(document.get("name") or "")
+        table.add_row(*cells(entry.id, str(entry.version), name, purpose, at, state))
     console().print(table)
 
 
@@ -220,12 +234,11 @@ def _check_references(found: dict[str, tuple[str, Definition]], applied: dict[st
     from ..core.segments.document import DefinitionError
     from ..core.segments.references import check_references
 
-    for name, (file, definition) in found.items():
-        try:  # One after the other, so that the message names the file.
-            others = [one for _, one in found.values() if one.id != name]
-            check_references({**applied, **{one.id: one for one in others}}, [definition])
-        except DefinitionError as error:
-            _refuse(file, error)
+    try:
+        check_references(applied, [definition for _, definition in found.values()])
+    except DefinitionError as error:
+        name = error.definition_id  # One that is applied already may grow too large by what is inside it.
+        _refuse(found[name][0] if name in found else f"segment {name}", error)
 
 
 def _refuse(file: str, error: DefinitionError) -> NoReturn:

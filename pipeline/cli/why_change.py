@@ -86,7 +86,8 @@ def _judge(settings: Settings, record: dict[str, Any]) -> _Answer:
     definitions = _definitions_then(lookup.definitions_taken(present.root), record, change)
     keys = {one.encode() for one in present.identifiers if present.has_facet(one)}
     partitions = sorted({lookup.partition_of(key.decode()) for key in keys})
-    arrivals = list(read_arrivals(settings, partitions, of_key=keys.__contains__))
+    found_there = read_arrivals(settings, partitions, of_key=keys.__contains__)
+    arrivals = sorted(found_there, key=lambda one: (one.partition, one.offset))
     profile_key = settings.profile_key.get_secret_value().encode()
     found = judge_again(change, present, arrivals, definitions, policy, profile_key)
     answer = _Answer(record, found.why, "", found.identifiers, found.complete, policy.version)

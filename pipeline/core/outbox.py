@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
@@ -26,8 +26,9 @@ class Cause(StrEnum):
 
 @dataclass(slots=True)
 class MembershipChange:
-    """Somebody entered or left a segment. Instants in ms; the shape is schemas/membership_change.
+    """Somebody entered or left a segment: `change` is `entered` or `exited`, `sequence` counts from 1.
 
+    Instants in ms; the shape is schemas/membership_change. `identifiers`: `type:value`.
     `silent`: part of a first population of which only `segments.current` tells; it takes no sequence.
     """
 
@@ -40,9 +41,9 @@ class MembershipChange:
     occurred_at: int
     decided_at: int
     cause: Cause
-    event_ids: tuple[str, ...]
-    backfill: bool
-    identifiers: list[str]
+    event_ids: Sequence[str] = ()
+    backfill: bool = False
+    identifiers: Sequence[str] = ()
     silent: bool = False
 
 
@@ -57,7 +58,7 @@ class ProfileAlias:
     profile_id: str
     decided_at: int
     cause: Cause
-    edge: str | None
+    edge: str | None = None
 
 
 @dataclass(slots=True)
@@ -97,6 +98,7 @@ class Review:
     detail: str
     decided_at: int
     policy_version: int = 0
+    score: float | None = None
 
 
 Output = MembershipChange | ProfileAlias | Snapshot | Review
@@ -122,8 +124,8 @@ class Outbox:
     sizes: list[int] = field(default_factory=list)
     taken: dict[tuple[int, int], int] = field(default_factory=dict)
     """(partition, offset of the definitions) → how many fills of them have arrived."""
-    traces: dict[str, str] = field(default_factory=dict)
-    """Event id → `traceparent` of the touches that were folded and carry one."""
+    logged: dict[str, int] = field(default_factory=dict)
+    """Event id → broker time (ms) of the touches that were logged well before the time they are judged at."""
     joins: int = 0
     judged: int = 0
     """Components whose turn has come in a change of policy."""
@@ -132,6 +134,10 @@ class Outbox:
     scanned: int = 0
     """Components that were evaluated for changed definitions."""
     touches: int = 0
+    compared: int = 0
+    """Pairs of comparison records that were compared."""
+    closed_blocks: int = 0
+    """Blocking keys that have come to be on too many records."""
 
     def tell_change(self, change: MembershipChange) -> None:
         """Tell a membership change."""
@@ -177,3 +183,9 @@ class Nodes(Protocol):
 
     def drop_pages(self, component: Component) -> None:
         """Forget the facet pages of a component that is about to become a redirect."""
+
+    def value(self, key: bytes) -> bytes | None:
+        """The stored form of a node of another kind, as the batch has left it."""
+
+    def put(self, key: bytes, value: bytes | None) -> None:
+        """Keep the stored form of a node of another kind; None forgets it."""

@@ -165,6 +165,11 @@ class Checkpoint:
             else:
                 produce(state, value, key, partition, on_delivery=self._changelog_delivered)
 
+    def copy(self, partition: int, records: Mapping[bytes, bytes | None]) -> None:
+        """Hand over what a batch changed in one partition's part of the sample."""
+        for key, value in records.items():
+            self._produce(self.topics.sample, value, key, partition)
+
     def tell(self, told: Iterable[Output]) -> None:
         """Hand over what consumers are told, in the order in which it was decided."""
         produce, topics = self._produce, self.topics

@@ -11,7 +11,7 @@ from ..core.past import Arrival
 from ..core.touch import EVENT_HASH, Touch, decode_touch
 from ..settings import Settings
 from .checkpoint import partition_of
-from .restore import partitions_of, read_log
+from .restore import offsets_since, partitions_of, read_logs
 
 
 def read_touches(
@@ -20,13 +20,14 @@ def read_touches(
     *,
     of_key: Callable[[bytes], bool] | None = None,
     matching: Callable[[Touch], bool] | None = None,
+    since_ms: int = 0,
 ) -> Iterator[Touch]:
-    """The touches of these partitions by partition and offset: those of wanted keys that match.
+    """The touches of wanted keys that match, each partition in its order; logged at or after `since_ms`.
 
     The key of a touch is its strongest identifier. Memory grows with the touches that are given, not with
     those that are left out.
     """
-    for one in read_arrivals(settings, partitions, of_key=of_key, matching=matching):
+    for one in read_arrivals(settings, partitions, of_key=of_key, matching=matching, since_ms=since_ms):
         yield one.touch
 
 
@@ -36,20 +37,24 @@ def read_arrivals(
     *,
     of_key: Callable[[bytes], bool] | None = None,
     matching: Callable[[Touch], bool] | None = None,
+    since_ms: int = 0,
 ) -> Iterator[Arrival]:
     """The same, with when and where each was logged."""
     topic = settings.topics().touches
+    starts = dict.fromkeys(partitions, 0)
+    if since_ms:
+        starts = offsets_since(settings, topic, starts, since_ms)
     count = partitions_of(settings, topic)
-    for partition in partitions:
-        seen: set[tuple[bytes, bytes]] = set()
-        for records in read_log(settings, topic, partition, 0):
-            for record in records:
-                key, value = record.key(), record.value()
-                if of_key is not None and not of_key(key):
-                    continue
-                if partition_of(key.decode(), count) != partition:
-                    continue  # It was copied to another one when this one was split.
-                touch, event = decode_touch(value), (key, value[EVENT_HASH])
-                if event not in seen and (matching is None or matching(touch)):
-                    seen.add(event)
-                    yield Arrival(record.timestamp()[1], partition, record.offset(), touch)
+    seen: set[tuple[bytes, bytes]] = set()
+    for records in read_logs(settings, topic, starts):
+        for record in records:
+            key = record.key()
+            if of_key is not None and not of_key(key):
+                continue
+            if partition_of(key.decode(), count) != record.partition():
+                continue  # It was copied to another one when this one was split.
+            value = record.value()
+            touch, event = decode_touch(value), (key, value[EVENT_HASH])
+            if event not in seen and (matching is None or matching(touch)):
+                seen.add(event)
+                yield Arrival(record.timestamp()[1], record.partition(), record.offset(), touch)

@@ -10,9 +10,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from hashlib import blake2b
-from typing import Any, Final
+from math import ceil
+from typing import Any, Final, NamedTuple
 
 import orjson
+from confluent_kafka import KafkaError, KafkaException
 
 from ..core.links import links_of
 from ..core.node import COMPONENT_KEY, PAGE_KEY, Component, page_key
@@ -21,8 +23,10 @@ from ..core.outputs import Outputs
 from ..core.policy import Policy
 from ..core.segments.catalogue import Catalogue
 from ..settings import Settings
+from .owner import notes_of
 from .published import policy_in_force, read_definitions
-from .restore import partitions_of, read_log
+from .restore import partitions_of, read_log, read_logs, topic_id
+from .sample import NOTED, SLICES
 
 HASH_BYTES: Final = 32
 
@@ -31,11 +35,25 @@ class _NoNodes:
     """Stands where the outputs look for nodes of a running task."""
 
 
-def latest_records(settings: Settings, partition: int) -> tuple[dict[bytes, bytes], dict[bytes, bytes]]:
+Records = dict[bytes, bytes]
+
+
+class Chosen(NamedTuple):
+    """Some components that stand for all, and how many of all they are."""
+
+    components: list[Component]
+    share: float
+
+
+def latest_records(settings: Settings, partition: int) -> tuple[Records, Records]:
     """The newest values of a partition: those of components, redirects among them, and of their pages."""
-    components: dict[bytes, bytes] = {}
-    pages: dict[bytes, bytes] = {}
-    for records in read_log(settings, settings.topics().state, partition, 0):
+    return _latest(read_log(settings, settings.topics().state, partition, 0))
+
+
+def _latest(log: Iterable[list[Any]]) -> tuple[Records, Records]:
+    components: Records = {}
+    pages: Records = {}
+    for records in log:
         for record in records:
             key = record.key()
             kind = key[:1]
@@ -62,24 +80,41 @@ def live_components(settings: Settings, partition: int) -> Iterator[Component]:
     yield from _live(components.items(), pages)
 
 
-def sample_components(settings: Settings, least: int) -> tuple[list[Component], float]:
-    """About `least` live components, chosen evenly, and the share of all that they are.
+def choose_components(settings: Settings, most: int, above: int) -> Chosen | None:
+    """About `most` live components of the sample, chosen evenly.
 
-    Components are spread over partitions by a hash, so the first partitions stand for all: only as many
-    are read as are needed.
+    None if there are no more than about `above` components, or not all partitions are in the sample yet.
+    Components are spread over partitions by a hash, so some stand for all: no more are read than it takes.
     """
-    partitions = partitions_of(settings, settings.topics().state)
-    found: dict[bytes, bytes] = {}
-    pages: dict[bytes, bytes] = {}
-    read = 0
-    while read < partitions and len(found) < least:
-        components, more = latest_records(settings, read)
-        found |= components
-        pages |= more
-        read += 1
-    chosen = list(found.items())[:: max(1, len(found) // least)]
-    share = len(chosen) / max(1, len(found)) * read / partitions
-    return list(_live(chosen, pages)), share
+    topics = settings.topics()
+    partitions = partitions_of(settings, topics.state)
+    if not _is_whole(settings, partitions):
+        return None
+    components, pages = _latest(read_logs(settings, topics.sample, {0: 0}))
+    wanted = ceil(most / len(components)) if components else partitions
+    numbers = range(1, min(partitions, wanted))
+    if numbers:
+        more = _latest(read_logs(settings, topics.sample, dict.fromkeys(numbers, 0)))
+        components |= more[0]
+        pages |= more[1]
+    share = (1 + len(numbers)) / partitions / SLICES
+    if len(components) <= above * share:
+        return None
+    taken = list(components.items())[:: max(1, len(components) // most)]
+    return Chosen(list(_live(taken, pages)), share * len(taken) / max(1, len(components)))
+
+
+def _is_whole(settings: Settings, partitions: int) -> bool:
+    """Whether the owners of all partitions copy to the topic that there is now."""
+    topics = settings.topics()
+    try:
+        there = topic_id(settings, topics.sample)
+    except KafkaException as failure:
+        if failure.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            return False
+        raise
+    notes = notes_of(settings, topics.touches, partitions)
+    return all(note.get(NOTED) == there for note in notes)
 
 
 def _live(records: Iterable[tuple[bytes, bytes]], pages: Mapping[bytes, bytes]) -> Iterator[Component]:
@@ -148,7 +183,7 @@ def hash_of(components: Iterable[Component], outputs: Outputs) -> str:
     and are left out; who is inside is not.
     """
     total = 0
-    decisions: set[int] = set()
+    repeated: set[int] = set()
     for component in components:
         outputs.outbox = Outbox()
         for profile in outputs.profiles(component):
@@ -168,8 +203,10 @@ def hash_of(components: Iterable[Component], outputs: Outputs) -> str:
             for link in () if facet is None else links_of(identifier, facet):
                 total ^= _digest(["link", identifier, link.stronger, link.weaker, link.first_ms, link.last_ms,
                                   link.first_event])  # fmt: skip
-        decisions.update(_digest(["decision", name, row]) for name, row in component.decisions.items())
-    for digest in decisions:  # An undo may have been heard by several components.
+        repeated.update(_digest(["decision", name, row]) for name, row in component.decisions.items())
+        for one, (_, edges) in component.matches.items():
+            repeated.update(_digest(["match", *sorted((one, other)), edges[other]]) for other in edges)
+    for digest in repeated:  # Several components may have heard of an undo, or of a match.
         total ^= digest
     return total.to_bytes(HASH_BYTES, "big").hex()
 

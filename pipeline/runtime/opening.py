@@ -27,6 +27,7 @@ from .environment import Environment, wall_ms
 from .owner import committed_offsets, last_owner
 from .restore import describe_topics, restore
 from .rocks import wipe
+from .sample import NOTED, Sample
 from .store import SPLIT_KEY, Position, Store
 
 log = structlog.get_logger()
@@ -50,6 +51,7 @@ class Partition:
     outputs: Outputs
     resolver: Resolver
     changes: Changes
+    sample: Sample
     belongs: Callable[[Any], bool] | None
 
     def close(self) -> None:
@@ -61,7 +63,8 @@ class Partition:
 def open_partition(env: Environment, partition: int) -> Partition:
     """Open partition `partition`. Raises KafkaException or Retryable when the broker does not answer."""
     settings, topics = env.settings, env.topics
-    (incarnation, _), (_, found) = describe_topics(settings, (topics.state, topics.touches))
+    described = describe_topics(settings, (topics.state, topics.touches, topics.sample))
+    (incarnation, _), (_, found), (sample_id, _) = described
     if found != env.partitions:
         raise ConfigError(
             f"topic {topics.touches} has {found} partitions now and had {env.partitions} when this worker "
@@ -69,7 +72,7 @@ def open_partition(env: Environment, partition: int) -> Partition:
         )
     inputs = (topics.touches, topics.mail)
     owner = last_owner(settings, topics.touches, partition, env.transactional_id)
-    offsets = committed_offsets(settings, inputs, partition, owner)
+    offsets, note = committed_offsets(settings, inputs, partition, owner)
     reach("task.fenced")
     store, position = open_store(env, partition, incarnation)
     try:
@@ -88,11 +91,12 @@ def open_partition(env: Environment, partition: int) -> Partition:
         adoption = Adoption(env.policies, env.policy, partition, env.partitions, store, resolver, env.pace)
         changes = Changes(adoption, definitions)
         store.extend_timers(now_ms)
+        sample = Sample(store, sample_id, note.get(NOTED))
     except BaseException:
         store.close()
         raise
     belongs = _filter(env, partition, int(store.get(SPLIT_KEY) or 0), offsets[topics.touches])
-    return Partition(store, position, offsets, outputs, resolver, changes, belongs)
+    return Partition(store, position, offsets, outputs, resolver, changes, sample, belongs)
 
 
 def _filter(env: Environment, partition: int, split: int, next_touch: int) -> Callable[[Any], bool] | None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 import orjson
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -54,18 +54,34 @@ def last_owner(settings: Settings, touches: str, partition: int, transactional_i
         entry = _committed(consumer, (touches,), partition, lambda: None)[0]
     finally:
         consumer.close()
+    name = str(note_of(entry).get("by", ""))
+    return Owner(settings, name, name == transactional_id)
+
+
+def note_of(entry: TopicPartition) -> Mapping[str, Any]:
+    """The note beside a committed offset; empty if there is none that can be read."""
     try:
         note = orjson.loads(entry.metadata or b"{}")
     except orjson.JSONDecodeError:
-        note = {}
-    name = str(note.get("by", ""))
-    return Owner(settings, name, name == transactional_id)
+        return {}
+    return note if isinstance(note, dict) else {}
+
+
+def notes_of(settings: Settings, touches: str, partitions: int) -> list[Mapping[str, Any]]:
+    """The notes of all partitions."""
+    consumer = _asker(settings, "read_uncommitted")
+    try:
+        asked = [TopicPartition(touches, number) for number in range(partitions)]
+        return [note_of(entry) for entry in consumer.committed(asked, timeout=OPERATION_TIMEOUT_S)]
+    finally:
+        consumer.close()
 
 
 def committed_offsets(
     settings: Settings, topics: tuple[str, ...], partition: int, owner: Owner
-) -> dict[str, int]:
-    """Topic → next offset to read, as the group has it; 0 where nothing was ever committed.
+) -> tuple[dict[str, int], Mapping[str, Any]]:
+    """Topic → next offset to read, as the group has it, 0 where nothing was ever committed; and the note
+    beside that of the first topic.
 
     Offsets inside an open transaction are waited for: it may still be committed.
     Raises: KafkaException when the broker does not tell them for longer than a transaction may last.
@@ -73,7 +89,7 @@ def committed_offsets(
     consumer = _asker(settings, "read_committed")
     try:
         answered = _committed(consumer, topics, partition, owner.release)
-        return {entry.topic: max(entry.offset, 0) for entry in answered}
+        return {entry.topic: max(entry.offset, 0) for entry in answered}, note_of(answered[0])
     finally:
         consumer.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Collection, Iterable
+from typing import Final
 
 from ..core.node import Component
 from ..core.outbox import Outbox
@@ -12,8 +13,12 @@ from ..core.segments.definition import Definition
 from ..core.segments.preview import Preview
 from ..settings import Settings
 from .history import read_touches
-from .inspect import outputs_for, read_components, sample_components
+from .inspect import choose_components, outputs_for, read_components
 from .restore import partitions_of
+
+SAMPLE: Final = 20_000
+"""Components that are looked at where there are many: a total is right to about 1 % of everybody."""
+EXACT_MAX: Final = 20_000  # up to so many, all are: that takes no longer
 
 
 def preview(
@@ -25,10 +30,10 @@ def preview(
     removed: Collection[str] = (),
     sample: int | None = None,
 ) -> Preview:
-    """Read the history, if a leaf must be filled from it, and every live profile.
+    """Read live profiles, and the history if a leaf must be filled from it.
 
-    `removed`: ids of applied definitions that would be deleted. `sample`: estimate the numbers from about so
-    many components.
+    `removed`: ids of applied definitions that would be deleted. `sample`: estimate from about so many
+    components; 0: from all; None: from SAMPLE if there are many more.
     """
     result = Preview(definitions, applied, policy.history_ms, removed)
     collecting = gc.isenabled()
@@ -42,25 +47,32 @@ def preview(
 
 
 def _evaluate(settings: Settings, policy: Policy, result: Preview, now_ms: int, sample: int | None) -> None:
+    chosen = None
+    if sample != 0:
+        above = EXACT_MAX if sample is None else 0
+        chosen = choose_components(settings, sample or SAMPLE, above)
     components: Iterable[Component]
-    if sample is None:
-        components, share = read_components(settings), 1.0
-        _read_history(settings, result, None)
+    if chosen is None:
+        _read_history(settings, result, now_ms, None)
+        components = read_components(settings)
     else:
-        components, share = sample_components(settings, sample)
+        components, result.share = chosen
         known = {identifier.encode() for component in components for identifier in component.identifiers}
-        _read_history(settings, result, known.__contains__)
+        _read_history(settings, result, now_ms, known.__contains__)
     outputs = outputs_for(settings, policy)
     for component in components:
         outputs.outbox = Outbox()
         for profile in outputs.profiles(component):
             result.add(component, profile, now_ms)
-    if 0 < share < 1:
-        result.scale(1 / share)
 
 
-def _read_history(settings: Settings, result: Preview, of_key: Callable[[bytes], bool] | None) -> None:
+def _read_history(
+    settings: Settings, result: Preview, now_ms: int, of_key: Callable[[bytes], bool] | None
+) -> None:
     if result.fill:
         partitions = range(partitions_of(settings, settings.topics().touches))
-        for touch in read_touches(settings, partitions, of_key=of_key, matching=result.wants):
+        since_ms = result.since_ms(now_ms)
+        for touch in read_touches(
+            settings, partitions, of_key=of_key, matching=result.wants, since_ms=since_ms
+        ):
             result.see(touch)

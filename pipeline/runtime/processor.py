@@ -282,6 +282,7 @@ class Processor:
         try:
             for task, work in works.items():
                 self.checkpoint.write(task.partition, work.records)
+                self.checkpoint.copy(task.partition, work.copies)
             self.checkpoint.tell(effects.told)
             self.checkpoint.send(effects.mail)
             for value, key, headers in rejections:

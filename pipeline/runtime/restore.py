@@ -9,7 +9,7 @@ offset.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -48,6 +48,17 @@ def read_log(
 
     Raises: Retryable when the broker is silent for a minute.
     """
+    return read_logs(settings, topic, {partition: start}, end, release)
+
+
+def read_logs(
+    settings: Settings,
+    topic: str,
+    starts: Mapping[int, int],
+    end: int = 0,
+    release: Callable[[], None] = lambda: None,
+) -> Iterator[list[Any]]:
+    """The same of several partitions: `starts` says from which offset. Each is read in its order."""
     consumer = Consumer(
         settings.quiet_kafka_config(
             group_id=f"{settings.group}-restore",
@@ -63,9 +74,9 @@ def read_log(
             check_crcs=False,
         )
     )
-    silent, ended, waiting_since = 0, False, 0.0
+    silent, waiting_since, reading = 0, 0.0, set(starts)
     try:
-        consumer.assign([TopicPartition(topic, partition, start)])
+        consumer.assign([TopicPartition(topic, partition, start) for partition, start in starts.items()])
         while silent < SILENCE_POLLS_MAX:
             messages = consumer.consume(WRITE_RECORDS_MAX, POLL_S)
             silent = 0 if messages else silent + 1
@@ -75,20 +86,21 @@ def read_log(
                 if error is None:
                     records.append(message)
                 elif error.code() == KafkaError._PARTITION_EOF:
-                    ended = message.offset() >= end  # Below it, a transaction is open.
+                    if message.offset() >= end:  # Below it, a transaction is open.
+                        reading.discard(message.partition())
                     waiting_since = waiting_since or time.monotonic()
                 elif not error.retriable() and error.code() != KafkaError._ALL_BROKERS_DOWN:
                     raise KafkaException(error)
             if records:
                 waiting_since = 0.0
                 yield records
-            if ended:
+            if not reading:
                 return
             if waiting_since and time.monotonic() - waiting_since > PATIENCE_S:
                 release()
                 waiting_since = time.monotonic()
         raise Retryable(
-            "the broker is silent while a partition is restored", topic=topic, partition=partition
+            "the broker is silent while a partition is restored", topic=topic, partitions=sorted(reading)
         )
     finally:
         consumer.close()
@@ -116,6 +128,18 @@ def log_ends(settings: Settings, topic: str, partitions: Iterable[int]) -> dict[
             partition: int(consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=30)[1])
             for partition in partitions
         }
+    finally:
+        consumer.close()
+
+
+def offsets_since(settings: Settings, topic: str, partitions: Iterable[int], at_ms: int) -> dict[int, int]:
+    """Partition → offset of the first record that was logged at or after an instant, or of its end."""
+    consumer = Consumer(
+        settings.quiet_kafka_config(group_id=f"{settings.group}-restore", enable_auto_commit=False)
+    )
+    try:
+        asked = [TopicPartition(topic, number, at_ms) for number in partitions]
+        return {one.partition: one.offset for one in consumer.offsets_for_times(asked, timeout=30)}
     finally:
         consumer.close()
 

@@ -14,7 +14,6 @@ import orjson
 import structlog
 from confluent_kafka import KafkaException
 
-from ..core.errors import InvariantViolation
 from ..core.facet import NEVER
 from ..core.messages import Absorb, Adopted, Filled, Message, Taken, decode_message
 from ..core.outbox import Outbox, Output
@@ -27,8 +26,9 @@ from .flusher import Flusher
 from .inbox import Inbox, Stretch
 from .measures import Measures
 from .opening import Partition, open_partition
+from .sample import NOTED
 from .store import MEMBERS_KEY, history_key
-from .work import Work, next_offsets
+from .work import SKEW_MS, Work, next_offsets
 
 log = structlog.get_logger()
 
@@ -143,7 +143,7 @@ class Task:
     def _use(self, opened: Partition, changelog_next: Callable[[], int]) -> None:
         env = self.environment
         self.store, self.outputs, self.resolver = opened.store, opened.outputs, opened.resolver
-        self.changes = opened.changes
+        self.changes, self.sample = opened.changes, opened.sample
         env.understood(self.changes.adoption.for_intake())
         self.offsets = self.ahead = opened.offsets
         self.flusher = Flusher(opened, self.partition, env.topics.touches, env.settings.flush_interval_ms,
@@ -304,22 +304,16 @@ class Task:
 
         Returns: how many profiles had their turn. Raises if a touch is neither a new one nor a repetition.
         """
-        if work.touches != len(self.store.seen) + work.duplicates:
-            raise InvariantViolation("touches are unaccounted for", partition=self.partition,
-                                     since=self.ahead, handled=work.touches, repeated=work.duplicates,
-                                     new=len(self.store.seen))  # fmt: skip
+        work.check(self.partition, len(self.store.seen))
         published = self.outputs.publish_all(self.now_ms, work.caught_up and not work.size, publish_max)
         self._arm(work)
         if work.outbox.changes:
             work.members = self.measures.count_members(work.outbox)
             self.store.put(MEMBERS_KEY, orjson.dumps(work.members))
         work.note, work.records = self._make_note(work), self.store.stage()
-        work.changed = bool(
-            work.records
-            or work.outbox.snapshots
-            or work.next_offsets != self.ahead
-            or work.note != self.noted
-        )
+        work.copies = self.sample.copies(work.records)
+        moved = work.next_offsets != self.ahead or work.note != self.noted
+        work.changed = bool(work.records or work.outbox.snapshots or moved)
         self.ahead, self.noted = work.next_offsets, work.note
         return published
 
@@ -333,7 +327,7 @@ class Task:
         work.touches += len(keys)
         known = store.known(list(keys.values()), self.now_ms - self.environment.history_ms) if keys else set()
         for record in records:
-            now_ms = record.timestamp()[1]
+            now_ms = logged_ms = record.timestamp()[1]
             if now_ms < self.now_ms:
                 now_ms = self.now_ms
             else:
@@ -348,6 +342,8 @@ class Task:
                 continue
             store.see(key, offset, now_ms)
             touch = decode_touch(record.value())
+            if now_ms > logged_ms + SKEW_MS:
+                work.outbox.logged[touch.event_id] = logged_ms
             if touch.traceparent:
                 self.environment.traces.keep(touch)
             resolver.touch(touch, now_ms)
@@ -376,11 +372,12 @@ class Task:
         self.note, self.offsets = work.note, work.next_offsets
         store = self.store
         store.applied()
+        self.sample.copied()
         for due_ms, root in work.fired:
             store.clear_timer(due_ms, root)
         for due_ms, root in work.armed:
             store.set_timer(due_ms, root)
-        self.measures.committed(work, wall_ms())
+        self.measures.committed(work, wall_ms(), self.environment.traces)
         self.environment.understood(self.changes.adoption.for_intake())
         reach("batch.applied")
         self.flusher.maybe(self.offsets)
@@ -390,11 +387,6 @@ class Task:
         next_ms = min([self.store.timers.next_ms(), *(due_ms for due_ms, _ in work.armed)])
         due_ms = next_ms if next_ms < min(self.store.timers.horizon_ms, NEVER) else None
         open_count = len(self.outputs.unpublished) + self.changes.open_steps()
-        return orjson.dumps(
-            {
-                "due": due_ms,
-                "open": open_count,
-                **self.changes.note(),
-                "by": self.environment.transactional_id,
-            }
-        ).decode()
+        note = {"due": due_ms, "open": open_count, **self.changes.note()}
+        note |= {NOTED: self.sample.topic_id, "by": self.environment.transactional_id}
+        return orjson.dumps(note).decode()

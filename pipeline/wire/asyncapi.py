@@ -56,7 +56,8 @@ _OWN: Final[dict[str, Any]] = {"description": "Not for others to read."}
 def _channels(topics: Topics) -> Mapping[str, tuple[Way, str, Mapping[str, Any] | None]]:
     """Topic → way, key, and a JSON Schema; None: the value is Avro, by the registered schema of the topic."""
     own = (
-        topics.redriven, topics.destinations, topics.deliveries, topics.touches, topics.mail, topics.state
+        topics.redriven, topics.destinations, topics.deliveries, topics.touches, topics.mail, topics.state,
+        topics.sample,
     )  # fmt: skip
     return {
         **dict.fromkeys(topics.touchpoints, ("in", "any", None)),

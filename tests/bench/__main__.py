@@ -34,6 +34,7 @@ from .latency import LatencyRun
 from .load import load
 from .options import BUILD, Options, read_options
 from .oracle import Oracle
+from .preview import measure_preview
 from .raw import measure_raw
 from .report import Row, append_row, format_table
 from .streams_oracle import StreamsOracle
@@ -67,6 +68,8 @@ class Benchmarks:
                 self.run_timers(repeat)
             if "backfill" in self.options.kinds:
                 self.run_backfill(repeat)
+            if "preview" in self.options.kinds:
+                self.run_preview(repeat)
             if "unmerge" in self.options.kinds:
                 self.run_unmerge(repeat)
         return self.rows
@@ -96,6 +99,12 @@ class Benchmarks:
         _say(f"back-fill of elo over {self.options.n:,} profiles")
         with self.deployment(f"fill{repeat}.") as (topics, worker):
             self.keep(measure_backfill(self.cluster, worker, topics, self.options, self.broker_pid))
+
+    def run_preview(self, repeat: int) -> None:
+        """What applying a new segment would do."""
+        _say(f"previews of elo over {self.options.n:,} profiles")
+        with self.deployment(f"preview{repeat}.") as (topics, worker):
+            self.keep(measure_preview(self.cluster, worker, topics, self.options))
 
     def run_unmerge(self, repeat: int) -> None:
         """A large profile is parted."""

@@ -29,7 +29,6 @@ SPAN_MS: Final = 10 * 86_400_000
 WINDOW_MS: Final = 7 * 86_400_000
 LIVE_S: Final = 400  # as long as live touchpoints are ready to come; what is left over is not sent
 WARM_UP_S: Final = 10
-SAMPLE: Final = 20_000
 POLL_S: Final = 0.25
 KNOWN: Final = {"id": "arriving", "where": {"event": "page_viewed", "within": "1h"}}
 NEW: Final = {"id": "looked-lately", "where": {"event": "product_viewed", "within": "7d"}}
@@ -44,11 +43,11 @@ def measure_backfill(
     now_ms = int(time.time() * 1000)
     rng = random.Random(options.seed)
     ages_ms = [rng.randrange(SPAN_MS) for _ in range(options.n)]
-    load(cluster, topics, _past(ages_ms, now_ms), ())
+    load(cluster, topics, past(ages_ms, now_ms), ())
     worker.wait_ready()
     worker.wait_intake(options.n)
     worker.wait_idle()
-    preview_s, sample_s = worker.preview([NEW]), worker.preview([NEW], "--sample", str(SAMPLE))
+    preview_s, _ = worker.preview([NEW])
     live = Live(cluster, topics, options)
     meter = Meter(worker=worker.child.pid, broker=broker_pid)
     live.start()
@@ -69,8 +68,7 @@ def measure_backfill(
     differences = _differences(ages_ms, [change for change, _ in seen], now_ms, ended_at)
     return make_row(
         "backfill", "elo", n=options.n, workers=1, partitions=options.partitions, rate=options.rate,
-        backfill_s=round(ended_at - started_at, 1), preview_s=preview_s,
-        sample_s=sample_s,
+        backfill_s=round(ended_at - started_at, 1), preview_s=round(preview_s, 1),
         live_share=round((applied - applied_before) / max(1, came), 3),
         before_p99_ms=percentile(before_ms, 0.99),
         live_p50_ms=percentile(during_ms, 0.50), live_p99_ms=percentile(during_ms, 0.99),
@@ -124,7 +122,8 @@ class Live:
         return [(at - sent_at) * 1000 for sent_at, at in pairs if from_s <= sent_at < to_s]
 
 
-def _past(ages_ms: list[int], now_ms: int) -> Iterator[Event]:
+def past(ages_ms: list[int], now_ms: int) -> Iterator[Event]:
+    """One touchpoint of each profile."""
     for number, age_ms in enumerate(ages_ms):
         kind = "product_viewed" if number % 2 else "cart_added"
         yield touchpoint(f"p{number}", kind, now_ms - age_ms)

@@ -70,8 +70,8 @@ class EloWorker:
         """Lose the local state."""
         shutil.rmtree(self._data, ignore_errors=True)
 
-    def run(self, *arguments: str) -> None:
-        """Run one `elo` command. Raises SystemExit with what it said when it fails."""
+    def run(self, *arguments: str) -> str:
+        """Run one `elo` command; return what it printed. Raises SystemExit when it fails."""
         done = subprocess.run(
             [sys.executable, "-m", "pipeline", *arguments],
             env=self._environment, capture_output=True, text=True, check=False,
@@ -80,16 +80,17 @@ class EloWorker:
             raise SystemExit(
                 f"bench: elo {' '.join(arguments)} failed: {done.stderr.strip() or done.stdout.strip()}"
             )
+        return done.stdout
 
     def apply(self, definitions: Iterable[Mapping[str, Any]]) -> None:
         """Publish segment definitions, given in their JSON form."""
         self.run("segments", "apply", self._file(definitions))
 
-    def preview(self, definitions: Iterable[Mapping[str, Any]], *options: str) -> float:
-        """Preview definitions; return how long the command took, s."""
+    def preview(self, definitions: Iterable[Mapping[str, Any]], *options: str) -> tuple[float, Any]:
+        """Preview definitions; return how long the command took, s, and its answer."""
         started = time.monotonic()
-        self.run("segments", "preview", self._file(definitions), *options)
-        return round(time.monotonic() - started, 1)
+        answer = self.run("segments", "preview", self._file(definitions), "--json", *options)
+        return time.monotonic() - started, json.loads(answer)
 
     def rehearse(self, policy: Mapping[str, Any]) -> float:
         """Rehearse an identity policy; return how long the command took, s."""

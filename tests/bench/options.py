@@ -9,7 +9,7 @@ from typing import Final
 
 SYSTEMS: Final = ("raw", "elo", "kafka-streams")
 USUAL_KINDS: Final = ("throughput", "restore", "latency")
-MORE_KINDS: Final = ("policy", "timers", "backfill", "unmerge")
+MORE_KINDS: Final = ("policy", "timers", "backfill", "preview", "unmerge")
 """Measured when they are asked for: they take minutes."""
 KINDS: Final = (*USUAL_KINDS, *MORE_KINDS)
 BUILD: Final = Path("build")

@@ -32,7 +32,7 @@ COLUMNS: Final = (
     ("drained_s", "drained s"),
     ("backfill_s", "back-fill s"),
     ("preview_s", "preview s"),
-    ("sample_s", "of a sample s"),
+    ("exact_s", "exact s"),
     ("rss_mb", "RSS MB"),
     ("ratio_to_raw", "CPU to raw"),
     ("other_cores", "other cores"),

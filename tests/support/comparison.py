@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from pipeline.core.policy import Policy
 from pipeline.core.touch import Touch
+from pipeline.runtime.sample import sampled
 
 from . import oracle
 from .crowd import DEFINITIONS, Touchpoint, touch_of
@@ -119,6 +120,21 @@ def broken_laws(fleet: Fleet, dump: Iterable[Mapping[str, Any]]) -> list[str]:
         *_membership_faults(changes, fleet.compacted("segments.current"), lines),
         *_profile_faults(fleet.compacted("profiles.unified"), lines),
         *_alias_faults(fleet.compacted("profiles.merges"), lines),
+        *sample_faults(fleet),
+    ]
+
+
+def sample_faults(fleet: Fleet) -> list[str]:
+    """`elo.sample` holds that part of `elo.state` that belongs to it, byte for byte, and nothing else."""
+    state, sample = (
+        {(one.partition(), one.key()): one.value() for one in fleet.read(topic)}
+        for topic in ("elo.state", "elo.sample")
+    )
+    part = {at: value for at, value in state.items() if list(sampled([(at[1] or b"", value)]))}
+    return [
+        f"sample {at}: {len(sample.get(at) or b'')} bytes, state has {len(part.get(at) or b'')}"
+        for at in {**part, **sample}
+        if sample.get(at) != part.get(at)
     ]
 
 

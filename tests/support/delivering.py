@@ -17,7 +17,8 @@ from zlib import crc32
 
 import orjson
 
-from pipeline.wire.records import MembershipChange, encode_membership_change
+from pipeline.core.outbox import MembershipChange
+from pipeline.wire.records import encode_membership_change
 from tests.support.deployment import ROOT, Deployment
 from tests.support.fleet import SESSION_MS, _free_port, shortest_session_ms
 from tests.support.receiver import Receiver, Request

@@ -6,6 +6,7 @@ It must not know how conditions are grouped or what a definition is.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
@@ -111,19 +112,23 @@ def whole_number(node: Node, name: str, least: int, most: int) -> int:
     """A whole number from `least` to `most`."""
     value = node.value
     if isinstance(value, bool) or not isinstance(value, int):
-        node.refuse(
-            f"{name} is a whole number, not {node.kind()}", f"write for example {name}: {max(least, 1)}"
-        )
+        given = str(value) if isinstance(value, float) else node.kind()
+        node.refuse(f"{name} is a whole number, not {given}", f"write for example {name}: {max(least, 1)}")
     if not least <= value <= most:
         node.refuse(f"{name} is {value}", f"write a number from {least} to {most}")
     return value
+
+
+def _plain_letters(text: str) -> str:
+    """The same without accents."""
+    return "".join(one for one in unicodedata.normalize("NFKD", text) if not unicodedata.combining(one))
 
 
 def kebab(node: Node, name: str = "id") -> str:
     """A segment id."""
     text = node.text(name, "madrid-buyers", 100)
     if not ID.fullmatch(text):
-        slug = "-".join(re.findall(r"[a-z0-9]+", text.lower())) or "madrid-buyers"
+        slug = "-".join(re.findall(r"[a-z0-9]+", _plain_letters(text).lower())) or "madrid-buyers"
         node.refuse(f"the id {text!r} is not in kebab-case", f"write {slug}")
     return text
 
@@ -265,7 +270,7 @@ def snake(node: Node, head: str, example: str) -> str:
     """The name of an event or of a computed trait."""
     text = node.text(head, example, 100)
     if not SNAKE.fullmatch(text):
-        spaced = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", text)
+        spaced = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", _plain_letters(text))
         slug = "_".join(re.findall(r"[a-z0-9]+", spaced.lower()))
         what = "trait" if head == "trait" else "event"
         node.refuse(

@@ -44,10 +44,14 @@ NOWHERE: Final = Place("")
 
 
 class DefinitionError(ConfigError):
-    """A definition is refused. The message is one sentence: place, what is wrong, what to write instead."""
+    """A definition is refused. The message is one sentence: place, what is wrong, what to write instead.
 
-    def __init__(self, place: Place, problem: str, suggestion: str) -> None:
+    `definition_id`: of which one, where several are judged together; empty where one is read.
+    """
+
+    def __init__(self, place: Place, problem: str, suggestion: str, definition_id: str = "") -> None:
         super().__init__(f"{place}: {problem}, {suggestion}")
+        self.definition_id = definition_id
         self.line, self.column, self.path = place.line, place.column, place.path
         self.problem, self.suggestion = problem, suggestion
 

@@ -6,7 +6,6 @@ applying would start. It must not know where profiles and touches are read.
 
 from __future__ import annotations
 
-from bisect import insort
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -17,33 +16,17 @@ import orjson
 from ..facet import Facet
 from ..node import Component, Profile
 from ..touch import Touch
-from .catalogue import Catalogue, CompiledSegment
-from .definition import Definition
+from ..touchpoint import FUTURE_MS_MAX
+from .asked import asked_by
+from .catalogue import Catalogue
+from .counted import Group, Values
+from .definition import TRAIT, Definition, FirstTime
 from .leaf import LeafState, combine_states
 from .notes import leaves_to_fill, notes_of
-from .references import users_of
+from .references import Users
 
-EXAMPLES_MAX: Final = 20  # profile ids shown of each group, the smallest
 OVERLAPS_MAX: Final = 10  # other segments shown, those that share most profiles
-
-
-@dataclass(slots=True)
-class Group:
-    """How many profiles, and some of their ids."""
-
-    count: int = 0
-    examples: list[str] = field(default_factory=list)
-
-    def add(self, profile_id: str) -> None:
-        """Count one more."""
-        self.count += 1
-        if len(self.examples) < EXAMPLES_MAX or profile_id < self.examples[-1]:
-            insort(self.examples, profile_id)
-            del self.examples[EXAMPLES_MAX:]
-
-    def to_json(self) -> dict[str, Any]:
-        """`{count, examples}`."""
-        return {"count": self.count, "examples": self.examples}
+CLOCKS_MS: Final = 60_000  # by which the clocks of brokers and workers may differ
 
 
 @dataclass(slots=True)
@@ -52,42 +35,65 @@ class SegmentPreview:
 
     definition: Definition
     notes: list[str]
-    today: int = 0
+    today: Group = field(default_factory=Group)
     inside: Group = field(default_factory=Group)
     entering: Group = field(default_factory=Group)
     leaving: Group = field(default_factory=Group)
     overlaps: Counter[str] = field(default_factory=Counter)
 
-    def add(self, profile: Profile, inside: bool) -> None:
+    def add(self, component: Component, profile: Profile, inside: bool) -> None:
         """Count one profile that would be inside, or not."""
         memberships = {} if profile.entry is None else profile.entry.memberships
         name = self.definition.id
         was_inside = name in memberships and bool(memberships[name][0])
-        self.today += was_inside
+        if was_inside:
+            self.today.add(profile.id, component.root)
         if inside:
-            self.inside.add(profile.id)
+            self.inside.add(profile.id, component.root)
             self.overlaps.update(
                 other for other, membership in memberships.items() if membership[0] and other != name
             )
         if inside != was_inside:
-            (self.entering if inside else self.leaving).add(profile.id)
+            (self.entering if inside else self.leaving).add(profile.id, component.root)
 
-    def scale(self, factor: float) -> None:
-        """Turn the numbers of a sample into estimates for all."""
-        self.today = round(self.today * factor)
-        for group in (self.inside, self.entering, self.leaving):
-            group.count = round(group.count * factor)
-        self.overlaps = Counter({name: round(count * factor) for name, count in self.overlaps.items()})
-
-    def to_json(self) -> dict[str, Any]:
-        """The shape of one segment in `elo segments preview --json`."""
+    def to_json(self, share: float = 1.0) -> dict[str, Any]:
+        """The shape of one segment in `elo segments preview --json`. `share` of all that was looked at."""
+        overlaps = self.overlaps.most_common(OVERLAPS_MAX)
         return {
             "id": self.definition.id,
-            "today": self.today,
-            "inside": self.inside.to_json(),
-            "entering": self.entering.to_json(),
-            "leaving": self.leaving.to_json(),
-            "overlaps": dict(self.overlaps.most_common(OVERLAPS_MAX)),
+            "today": self.today.total(share),
+            "inside": self.inside.to_json(share),
+            "entering": self.entering.to_json(share),
+            "leaving": self.leaving.to_json(share),
+            "overlaps": {name: round(count / share) for name, count in overlaps},
+            "notes": self.notes,
+        }
+
+
+@dataclass(slots=True)
+class TraitPreview:
+    """What applying the definition of a computed trait would do. `changing`: profiles whose value would be
+    another one than it is by the definition in force.
+    """
+
+    definition: Definition
+    notes: list[str]
+    values: Values = field(default_factory=Values)
+    changing: Group = field(default_factory=Group)
+
+    def add(self, component: Component, profile: Profile, value: Any, before: Any) -> None:
+        """Count one profile. None: it has no value."""
+        if value is not None:
+            self.values.add(profile.id, component.root, value)
+        if (type(value), value) != (type(before), before):
+            self.changing.add(profile.id, component.root)
+
+    def to_json(self, share: float = 1.0) -> dict[str, Any]:
+        """The shape of one computed trait in `elo segments preview --json`."""
+        return {
+            "id": self.definition.id,
+            "values": self.values.to_json(share),
+            "changing": self.changing.to_json(share),
             "notes": self.notes,
         }
 
@@ -96,7 +102,7 @@ class Preview:
     """Takes touches first, if there are leaves to fill, then every live profile.
 
     `applied`: the definitions in force, of which `removed` would be deleted. `history_ms`: how far back
-    touches are kept.
+    touches are kept. `share`: of all components, how many are looked at; to be said by whoever chooses them.
     """
 
     def __init__(
@@ -109,23 +115,41 @@ class Preview:
         wanted = {one.id: one for one in definitions}
         before = {one.id: one for one in applied}
         self._all = {name: one for name, one in {**before, **wanted}.items() if name not in removed}
-        self._catalogue = Catalogue(self._all.values())
-        self.fill = leaves_to_fill(self._catalogue.leaves, Catalogue(before.values()).leaves)
+        self._catalogue, self._before = Catalogue(self._all.values()), Catalogue(before.values())
+        self.fill = leaves_to_fill(self._catalogue.leaves, self._before.leaves)
         """Leaf key → whether the state keeps it, but too few instants of it."""
         self._filled: dict[str, Facet] = {}
-        self._wanted = [self._catalogue.segments[name] for name in sorted(wanted)]
-        self.segments = {
-            segment.id: SegmentPreview(segment.definition, list(self._notes(segment, history_ms)))
-            for segment in self._wanted
+        self._users = Users(self._all)
+        shown = {name: (one, self._notes(name, history_ms)) for name, one in sorted(wanted.items())}
+        shown |= {name: (before[name], []) for name in sorted(removed)}
+        self.segments: dict[str, SegmentPreview | TraitPreview] = {
+            name: TraitPreview(*one) if name.startswith(TRAIT) else SegmentPreview(*one)
+            for name, one in shown.items()
         }
-        self._removed = [SegmentPreview(before[name], []) for name in sorted(removed)]
-        self.segments.update((one.definition.id, one) for one in self._removed)
-        self.profiles = 0
+        self.profiles = Group()
+        self.share = 1.0
 
-    def _notes(self, segment: CompiledSegment, history_ms: int) -> Iterator[str]:
-        yield from notes_of(segment, self.fill, history_ms)
-        if users := sorted(users_of([segment.id], self._all)):
-            yield f"also changes who is inside {', '.join(users)}"
+    def _notes(self, name: str, history_ms: int) -> list[str]:
+        notes = list(notes_of(self._catalogue.segments[name], self.fill, history_ms))
+        if users := sorted(self._users.of([name])):
+            notes.append(f"also changes who is inside {', '.join(users)}")
+        return notes
+
+    def since_ms(self, now_ms: int) -> int:
+        """No touch that was logged earlier can change an answer; 0 if any may."""
+        windows = list(self._windows())
+        if None in windows:
+            return 0
+        longest_ms = max((one for one in windows if one is not None), default=0)
+        return max(0, now_ms - longest_ms - FUTURE_MS_MAX - CLOCKS_MS)
+
+    def _windows(self) -> Iterator[int | None]:
+        """How far back the leaves to fill are looked at, ms; None: for ever."""
+        for name in self.segments.keys() & self._catalogue.segments.keys():
+            for one in self._catalogue.segments[name].atoms:
+                for part in asked_by(one):
+                    if part.needs_leaf() and part.key() in self.fill:
+                        yield None if isinstance(one, FirstTime) else part.within_ms
 
     def wants(self, touch: Touch) -> bool:
         """Whether a touch may belong to a leaf that must be filled."""
@@ -145,21 +169,22 @@ class Preview:
 
     def add(self, component: Component, profile: Profile, now_ms: int) -> None:
         """Evaluate every definition over one live profile. Its fold is changed: it is of no further use."""
-        self.profiles += 1
-        fold = profile.fold
+        self.profiles.add(profile.id, component.root)
+        fold, types = profile.fold, profile.types
         if self.fill:
             fold.leaves = {**fold.leaves, **self._leaves(component, profile)}
-        for segment in self._wanted:
-            inside, _ = segment.evaluate(fold, profile.types, now_ms)
-            self.segments[segment.id].add(profile, inside)
-        for one in self._removed:
-            one.add(profile, False)
-
-    def scale(self, factor: float) -> None:
-        """Turn the numbers of a sample into estimates for all: `factor` times as many."""
-        self.profiles = round(self.profiles * factor)
-        for one in self.segments.values():
-            one.scale(factor)
+        for name, counted in self.segments.items():
+            segment = self._catalogue.segments.get(name)
+            if isinstance(counted, TraitPreview):
+                trait = name[len(TRAIT) :]
+                after, before = (
+                    next(made.traits[trait](fold, types, now_ms))[0] if trait in made.traits else None
+                    for made in (self._catalogue, self._before)
+                )
+                counted.add(component, profile, after, before)
+            else:
+                inside = segment is not None and segment.evaluate(fold, types, now_ms)[0]
+                counted.add(component, profile, inside)
 
     def _leaves(self, component: Component, profile: Profile) -> dict[str, LeafState]:
         """The states of the leaves to fill, of all facets of a profile."""

@@ -51,13 +51,28 @@ def uses_of(definition: Definition) -> list[tuple[str, Place]]:
 
 def users_of(names: Collection[str], definitions: Mapping[str, Definition]) -> set[str]:
     """Ids of the definitions that refer to one of `names`, directly or through others."""
-    uses = {name: {used for used, _ in uses_of(one)} for name, one in definitions.items()}
-    found: set[str] = set()
-    wanted = set(names)
-    while wanted:
-        wanted = {name for name, used in uses.items() if name not in found and used & wanted}
-        found |= wanted
-    return found
+    return Users(definitions).of(names)
+
+
+class Users:
+    """Which of many definitions refer to which, for several questions."""
+
+    def __init__(self, definitions: Mapping[str, Definition]) -> None:
+        self._direct: dict[str, list[str]] = {}
+        for name, one in definitions.items():
+            for used, _ in uses_of(one):
+                self._direct.setdefault(used, []).append(name)
+
+    def of(self, names: Collection[str]) -> set[str]:
+        """As `users_of`."""
+        found: set[str] = set()
+        waiting = list(names)
+        while waiting:
+            for user in self._direct.get(waiting.pop(), ()):
+                if user not in found:
+                    found.add(user)
+                    waiting.append(user)
+        return found
 
 
 class References:
@@ -160,7 +175,8 @@ def check_references(definitions: Mapping[str, Definition], new: Iterable[Defini
                     name for name, two in sorted(after.items()) if name != definition.id and not two.is_trait
                 ]
                 hint = similar_to(one.segment_id, known) if known else "apply it first"
-                raise DefinitionError(one.place, f"there is no segment {one.segment_id!r}", hint)
+                problem = f"there is no segment {one.segment_id!r}"
+                raise DefinitionError(one.place, problem, hint, definition.id)
     sizes = _Sizes(after)
     for definition in fresh.values():
         if definition.id not in sizes.sizes:
@@ -168,7 +184,8 @@ def check_references(definitions: Mapping[str, Definition], new: Iterable[Defini
     for name in sizes.order:
         fault = sizes.fault(name)
         if fault is not None and (name in fresh or users_of(fresh, after) & {name}):
-            raise DefinitionError(_place_in(after[name]), f"{_called(name)} {fault}", "use fewer of them")
+            place, problem = _place_in(after[name]), f"{_called(name)} {fault}"
+            raise DefinitionError(place, problem, "use fewer of them", name)
 
 
 def _refuse_cycle(definition: Definition, definitions: Mapping[str, Definition], sizes: _Sizes) -> NoReturn:
@@ -181,7 +198,7 @@ def _refuse_cycle(definition: Definition, definitions: Mapping[str, Definition],
     itself = "be computed from" if loop[0].startswith(TRAIT) else "be inside"
     problem = f"{_called(loop[0])} would {itself} itself ({' → '.join(loop)})"
     place = next(place for used, place in uses_of(definition) if used == path[1])
-    raise DefinitionError(place, problem, "write the conditions out in one of them")
+    raise DefinitionError(place, problem, "write the conditions out in one of them", definition.id)
 
 
 def _called(name: str) -> str:

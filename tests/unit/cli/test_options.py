@@ -10,9 +10,10 @@ from typing import Annotated
 
 import pytest
 import typer
+from rich.table import Table
 
 from pipeline import __version__
-from pipeline.cli.options import Common, command, fail, run_app
+from pipeline.cli.options import Common, cells, command, console, fail, run_app
 from pipeline.core.errors import ConfigError, Retryable
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -151,3 +152,10 @@ def test_help_loads_nothing_heavy() -> None:
         "demo",
     ):
         assert name in found.stdout
+
+
+def test_what_users_have_written_is_no_markup_and_moves_no_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    table = Table("name", box=None)
+    table.add_row(*cells("Buyers [/b] [red]x \x1b[31m \u202e :smile:"))
+    console().print(table)
+    assert "Buyers [/b] [red]x \ufffd[31m \ufffd :smile:" in capsys.readouterr().out

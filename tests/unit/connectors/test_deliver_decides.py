@@ -21,7 +21,8 @@ from connectors.deliver.records import (
 from connectors.deliver.template import READY, Template, Unaddressable, check, check_addressable, render
 from connectors.deliver.verdict import Kind, judge
 from pipeline.core.errors import InvariantViolation
-from pipeline.wire.records import MembershipChange, encode_membership_change
+from pipeline.core.outbox import MembershipChange
+from pipeline.wire.records import encode_membership_change
 
 CHANGE = {
     "change_id": "c1", "profile_id": "p1", "segment_id": "madrid-runners", "segment_version": 3,

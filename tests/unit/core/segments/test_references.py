@@ -90,3 +90,13 @@ def test_whatever_is_on_the_topic_stands_for_something() -> None:
     for name in ("a", "b", "above", "missing"):
         assert references.expand(InSegment(name)) == AnyOf(())
         assert name not in references
+
+
+def test_many_definitions_are_checked_at_once_and_the_one_that_is_wrong_is_named() -> None:
+    """Three thousand, each in another one: in a moment, not in the square of one."""
+    many = [using(f"s{at}", *([f"s{at - 1}"] if at % 8 else [])) for at in range(3_000)]
+    check_references({}, many)
+    assert users_of(["s8"], known(*many)) == {f"s{at}" for at in range(9, 16)}
+    with pytest.raises(DefinitionError) as caught:
+        check_references({}, [*many, using("lost", "s3000")])
+    assert caught.value.definition_id == "lost"
