@@ -321,12 +321,8 @@ class Task:
             self.store.put(MEMBERS_KEY, orjson.dumps(work.members))
         work.note, work.records = self._make_note(work), self.store.stage()
         work.copies = self.sample.copies(work.records)
-        work.changed = bool(
-            work.records
-            or work.outbox.snapshots
-            or work.next_offsets != self.ahead
-            or work.note != self.noted
-        )
+        moved = work.next_offsets != self.ahead or work.note != self.noted
+        work.changed = bool(work.records or work.outbox.snapshots) or moved
         self.ahead, self.noted = work.next_offsets, work.note
         return published
 
