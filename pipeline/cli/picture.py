@@ -78,6 +78,8 @@ def _columns(evidence: Evidence, anchor: str, identifiers: list[str]) -> list[li
 def _tooltip(edge: Edge) -> str:
     if edge.decision is not None:
         return edge.decision.in_words()
+    if edge.weight is not None:
+        return f"match, weight {edge.weight:g}"
     return f"{edge.touches} x, {format_instant(edge.first_ms)} to {format_instant(edge.last_ms)}"
 
 
@@ -95,6 +97,7 @@ def to_dot(picture: Picture) -> str:
         lines.append("  }")
     for edge in picture.edges:
         seen = f"{edge.touches} x" if edge.decision is None else "decision"
+        seen = seen if edge.weight is None else "match"
         label = f"{edge.reason}\\n{seen}" if edge.reason else seen
         style = ["style=dashed", "color=red"] if edge.reason else []
         style += ["penwidth=3"] if edge in picture.path else []

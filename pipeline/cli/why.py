@@ -169,6 +169,8 @@ def _seen(edge: Edge) -> str:
 
     if edge.decision is not None:
         return f"{edge.decision.in_words()}, {format_instant(edge.first_ms)}"
+    if edge.weight is not None:
+        return f"match of weight {edge.weight:g}, both known since {format_instant(edge.first_ms)}"
     first = f"{edge.first_event} {format_instant(edge.first_ms)}"
     if edge.touches == 1:
         return f"1 touch, {first}"

@@ -14,7 +14,8 @@ from .consent import disagrees, holds_refusal, settle_consent
 from .decisions import DECISION_TYPE, Action, decision_in, has_room, is_undone, united_rows
 from .facet import PAIR, Facet
 from .identity import kind_of, within_limits
-from .messages import Bind, Claim, Close, Fill, Message
+from .likeness import TRAITS, record_text
+from .messages import Bind, Claim, Close, Describe, Fill, Message
 from .node import Component, Profile
 from .outbox import Cause, Review
 from .outputs import Outputs
@@ -36,8 +37,6 @@ class Absorber:
 
     def absorb(self, component: Component, via: str, touch: Touch, leaves: Leaves, now_ms: int) -> None:
         """Fold a touch into the facet of `via`, its strongest identifier, and tell what it changed."""
-        if touch.traceparent:
-            self.outputs.outbox.traces[touch.event_id] = touch.traceparent
         outputs = self.outputs
         if touch.type == DECISION_TYPE:
             self._decided(component, touch, now_ms)
@@ -61,6 +60,11 @@ class Absorber:
                 profile = None
         text = touch.traits
         traits: dict[str, Any] = {} if text in EMPTY_OBJECT else orjson.loads(text)
+        if component.matches and touch.occurred_at < facet.first_seen:
+            profile = None  # Its matches are known since another time.
+        record: str | None = None
+        if self.policy.matching is not None and not TRAITS.isdisjoint(traits):
+            record = record_text(via, facet, self.policy)
         apart = outputs.apart
         if apart is not None and profile is not None and len(component.identifiers) > 1:
             before = apart.told(facet.traits)
@@ -69,12 +73,14 @@ class Absorber:
                 profile = None  # It may be that the others are somebody else.
         else:
             self._fold_touch(facet, touch, traits, leaves)
+        if record is not None and self._redescribed(component, via, facet, record):
+            profile = None
         if profile is not None:
             if profile.fold is not facet:
                 open_again = touch.consent and disagrees(profile.fold.consent, touch.consent)
                 self._fold_touch(profile.fold, touch, traits, leaves)
                 if open_again:
-                    settle_consent(component, profile.identifiers, profile.fold)
+                    settle_consent(component, profile.identifiers, profile.fold, self.policy)
         elif component.entries or component.claims or len(component.identifiers) > 1:
             component.stale = True
             outputs.settle(component, now_ms)
@@ -82,6 +88,17 @@ class Absorber:
         else:
             profile = outputs.first_profile(component, via, facet, now_ms)
         self._decide(component, profile, touch, traits, leaves, now_ms)
+
+    def _redescribed(self, component: Component, via: str, facet: Facet, before: str) -> bool:
+        """Tell an identifier that its comparison record is another one than `before`, if it is.
+
+        Returns whether the groups may be others by it already.
+        """
+        record = record_text(via, facet, self.policy)
+        if record == before:
+            return False
+        self._send(via, Describe(component.root, record))
+        return bool(component.matches)
 
     def _decided(self, component: Component, touch: Touch, now_ms: int) -> None:
         """Keep a decision as evidence, claim whom it names, and tell what it changes."""

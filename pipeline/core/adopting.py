@@ -12,8 +12,9 @@ from collections.abc import Callable
 from typing import Final
 
 from .apart import Apart
+from .likeness import record_text
 from .links import groups_in
-from .messages import Claim, Message
+from .messages import Claim, Describe, Message
 from .node import Component
 from .outbox import Cause
 from .outputs import Outputs
@@ -51,7 +52,7 @@ class Adopter:
                 self.judged.add(root)
 
     def _judge(self, component: Component, now_ms: int) -> None:
-        free = not (component.inert or component.decisions)
+        free = not (component.inert or component.decisions or component.matches)
         if free and self.change.spares(component.identifiers):
             return
         change = self.change
@@ -77,11 +78,23 @@ class Adopter:
         self._outputs.nodes.save_component(component)
 
     def tell_partners(self, component: Component) -> None:
-        """Tell identifiers with whom they were seen, so that those which too many share know it."""
+        """Tell identifiers with whom they were seen, so that those which too many share know it; and their
+        comparison records, for they may be compared in another way now.
+        """
         change = self.change
-        if component.redirect or not change.recounted:
+        if component.redirect:
+            return
+        if change.old.matching is not None or change.new.matching is not None:
+            self._tell_records(component)
+        if not change.recounted:
             return
         if change.tells_partners or change.may_share(component.identifiers):
             for identifier, partners in change.partners(component).items():
                 for partner in partners:
                     self._send(identifier, Claim(component.root, partner, False))
+
+    def _tell_records(self, component: Component) -> None:
+        for identifier in component.identifiers:
+            facet = component.look(identifier)
+            if facet is not None and (record := record_text(identifier, facet, self.change.new)):
+                self._send(identifier, Describe(component.root, record))

@@ -2,7 +2,7 @@
 
 Each identifier has its newest word. A refusal holds until somebody speaks again as the same person: a later
 grant takes it back only if, when it was given, the two identifiers had been seen, or decided, to belong
-together. It is decided from evidence alone, so no order of arrival makes a difference.
+together, or to match. It is decided from evidence alone, so no order of arrival makes a difference.
 Source: docs/decisions/0018-consent-after-a-merge.md
 """
 
@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
+from .alike import pairs_in
 from .decisions import in_force
 from .facet import Cell, Facet
 from .links import links_of
 from .node import Component
+from .policy import Policy
 
 
 def disagrees(consent: Mapping[str, Cell], words: Mapping[str, bool]) -> bool:
@@ -33,7 +35,7 @@ def holds_refusal(component: Component) -> bool:
     )
 
 
-def settle_consent(component: Component, identifiers: Collection[str], fold: Facet) -> None:
+def settle_consent(component: Component, identifiers: Collection[str], fold: Facet, policy: Policy) -> None:
     """Make the answers of a fold, the newest words so far, those of the person."""
     said: dict[str, dict[str, Cell]] = {}
     for identifier in identifiers:
@@ -49,7 +51,7 @@ def settle_consent(component: Component, identifiers: Collection[str], fold: Fac
         if not refused or not fold.consent[purpose][0]:
             continue
         if joined is None:
-            joined = _Joined(component, identifiers)
+            joined = _Joined(component, identifiers, policy)
         held = [
             at_ms
             for at_ms, one in refused
@@ -62,7 +64,7 @@ def settle_consent(component: Component, identifiers: Collection[str], fold: Fac
 class _Joined:
     """Since when identifiers of a profile are known to belong together."""
 
-    def __init__(self, component: Component, identifiers: Collection[str]) -> None:
+    def __init__(self, component: Component, identifiers: Collection[str], policy: Policy) -> None:
         self._links: list[tuple[int, str, str]] = []
         for identifier in component.identifiers:
             facet = component.look(identifier)
@@ -73,6 +75,9 @@ class _Joined:
         for decision in in_force(component.decisions) if component.decisions else ():
             united = [one for one in decision.identifiers if one in identifiers]
             self._links += [(decision.at_ms, united[0], other) for other in united[1:]]
+        for pair in pairs_in(component, policy):
+            if pair.stronger in identifiers and pair.weaker in identifiers:
+                self._links.append((pair.known_ms, pair.stronger, pair.weaker))
 
     def by(self, at_ms: int, a: str, b: str) -> bool:
         """Whether links that were seen until `at_ms` lead from one to the other."""

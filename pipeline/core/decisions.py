@@ -15,6 +15,7 @@ from typing import Any, Final, TypeAlias
 
 import orjson
 
+from .alike import Alike
 from .identity import Link, RefusedLink, Ruling, Told, group_identifiers
 from .instant import format_instant
 from .policy import Policy
@@ -184,11 +185,12 @@ def group_evidence(
     inert: Collection[str],
     policy: Policy,
     told: Told,
+    alike: Alike | None = None,
 ) -> tuple[list[list[str]], list[RefusedLink]]:
     """As `group_identifiers`, under the decisions of a component."""
     decisions = in_force(rows) if rows else []
-    rulings = rulings_of(decisions, identifiers, links, inert, policy, told)
-    return group_identifiers(identifiers, links, inert, policy, told, rulings)
+    rulings = rulings_of(decisions, identifiers, links, inert, policy, told, alike)
+    return group_identifiers(identifiers, links, inert, policy, told, rulings, alike)
 
 
 def rulings_of(
@@ -198,11 +200,12 @@ def rulings_of(
     inert: Collection[str],
     policy: Policy,
     told: Told,
+    alike: Alike | None = None,
 ) -> list[Ruling]:
     """What decisions mean for these identifiers.
 
     A split parts its identifiers from those whom they were one person with when it was made: by the links
-    that were seen until then, and by the decisions before it.
+    and matches that were known until then, and by the decisions before it.
     """
     made: dict[str, Ruling] = {}
     for one in sorted(decisions, key=lambda one: (one.at_ms, one.name)):
@@ -210,7 +213,8 @@ def rulings_of(
         if one.action is Action.SPLIT:
             before = [made[other.name] for other in decisions if other.name in made]
             seen = _seen_until(one.at_ms, links)
-            groups, _ = group_identifiers(identifiers, seen, inert, policy, told, before)
+            then = None if alike is None else alike.until(one.at_ms)
+            groups, _ = group_identifiers(identifiers, seen, inert, policy, told, before, then)
             for group in groups:
                 if not one_of(group, one.identifiers):
                     continue

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from .alike import Alike, alike_in
 from .apart import Apart
 from .decisions import Decision, Rows, group_evidence, in_force
 from .facet import PAIR
@@ -31,7 +32,7 @@ class Edge:
     """Two identifiers that were seen together, everything that is kept of it. Event times in ms.
 
     `reason`: why the link does not unite their profiles; empty if it does. `decision`: they were not seen
-    together, this says that they are one; there are no touches then.
+    together, this says that they are one; there are no touches then. `weight`: their records match; neither.
     """
 
     stronger: str
@@ -43,6 +44,7 @@ class Edge:
     last_event: str
     reason: str = ""
     decision: Decision | None = None
+    weight: float | None = None
 
     def other(self, end: str) -> str:
         """The end that is not `end`."""
@@ -62,9 +64,10 @@ class Edge:
     def to_json(self) -> dict[str, Any]:
         """Both ends, times, touches and events; `refused` is the reason, None for a link that unites.
 
-        With `decision` if it is one.
+        With `decision` if it is one, with `match_weight` if it is a match.
         """
         decided = {} if self.decision is None else {"decision": self.decision.to_json()}
+        matched = {} if self.weight is None else {"match_weight": self.weight}
         return {
             "identifiers": [self.stronger, self.weaker],
             "first_at": format_instant(self.first_ms),
@@ -74,6 +77,7 @@ class Edge:
             "last_event_id": self.last_event,
             "refused": self.reason or None,
             **decided,
+            **matched,
         }
 
 
@@ -109,6 +113,7 @@ class Evidence:
     awaited: frozenset[str]
     told: Told
     rows: Rows
+    alike: Alike | None = None
 
     def members(self, identifier: str) -> list[str]:
         """The identifiers of the profile that an identifier belongs to, itself at least."""
@@ -121,7 +126,10 @@ class Evidence:
         return [
             edge.link()
             for edge in self.edges
-            if edge.decision is None and edge.stronger in inside and edge.weaker in inside
+            if edge.decision is None
+            and edge.weight is None
+            and edge.stronger in inside
+            and edge.weaker in inside
         ]
 
     def decisions_about(self, identifiers: Iterable[str]) -> list[Decision]:
@@ -145,19 +153,28 @@ def evidence_of(component: Component, profiles: Iterable[Profile], policy: Polic
     links = [edge.link() for edge in edges]
     told = told_in(component, identifiers, Apart(policy)) if policy.apart_traits else NOTHING_TOLD
     rows = component.decisions
-    groups, refused = group_evidence(rows, identifiers, links, component.inert, policy, told)
-    reasons = {(one.link.stronger, one.link.weaker): one.reason for one in refused}
+    alike = alike_in(component, policy)
+    groups, refused = group_evidence(rows, identifiers, links, component.inert, policy, told, alike)
+    reasons = {(one.link.stronger, one.link.weaker): one.reason for one in refused if not one.match}
     judged = [replace(edge, reason=_reason(edge, reasons, component, awaited)) for edge in edges]
+    unlike = {(one.link.stronger, one.link.weaker): one.reason for one in refused if one.match}
     return Evidence(
         component.root,
         tuple(sorted(component.identifiers, key=policy.order_of)),
         {identifier: profile for profile in profiles for identifier in profile.identifiers},
-        (*judged, *_decided_edges(in_force(rows), groups)),
+        (*judged, *_decided_edges(in_force(rows), groups), *_matched_edges(alike, unlike)),
         component.inert,
         awaited,
         told,
         rows,
+        alike,
     )
+
+
+def _matched_edges(alike: Alike | None, refused: Mapping[tuple[str, str], str]) -> Iterator[Edge]:
+    for one in () if alike is None else alike.pairs:
+        ends = one.stronger, one.weaker
+        yield Edge(*ends, one.known_ms, one.known_ms, 0, "", "", refused.get(ends, ""), None, one.weight)
 
 
 def _decided_edges(decisions: Iterable[Decision], groups: Iterable[list[str]]) -> Iterator[Edge]:
@@ -240,10 +257,14 @@ def _steps(came: Mapping[str, Edge], start: str, goal: str) -> Iterator[Step]:
 
 def united_without(evidence: Evidence, edge: Edge, pair: tuple[str, str], policy: Policy) -> bool:
     """Whether two identifiers would still be one profile if a link had never been seen."""
-    links = [one.link() for one in evidence.edges if one is not edge and one.decision is None]
+    seen = [one for one in evidence.edges if one.decision is None and one.weight is None]
+    links = [one.link() for one in seen if one is not edge]
     gone = "" if edge.decision is None else edge.decision.name
     rows = {name: row for name, row in evidence.rows.items() if name != gone}
-    return _together(replace(evidence, rows=rows), links, evidence.told, pair, policy)
+    alike = evidence.alike
+    if alike is not None and edge.weight is not None:
+        alike = alike.without(edge.stronger, edge.weaker)
+    return _together(replace(evidence, rows=rows, alike=alike), links, evidence.told, pair, policy)
 
 
 def united_without_decision(evidence: Evidence, name: str, pair: tuple[str, str], policy: Policy) -> bool:
@@ -289,7 +310,9 @@ def refusal_of_link(first: Evidence, second: Evidence, pair: tuple[str, str], po
     told = {one: values for each in both for one, values in each.told.items()}
     inert = first.inert | second.inert
     rows = {name: row for each in both for name, row in each.rows.items()}
-    _, refused = group_evidence(rows, identifiers, [*links, link], inert, policy, told)
+    known = [each.alike for each in both if each.alike is not None]
+    alike = known[0].beside(known[-1]) if known else None
+    _, refused = group_evidence(rows, identifiers, [*links, link], inert, policy, told, alike)
     return next((one.reason for one in refused if one.link is link), "")
 
 
@@ -313,5 +336,7 @@ def _together(
     evidence: Evidence, links: list[Link], told: Told, pair: tuple[str, str], policy: Policy
 ) -> bool:
     identifiers = [one for one in evidence.identifiers if one not in evidence.awaited]
-    groups, _ = group_evidence(evidence.rows, identifiers, links, evidence.inert, policy, told)
+    groups, _ = group_evidence(
+        evidence.rows, identifiers, links, evidence.inert, policy, told, evidence.alike
+    )
     return any(pair[0] in group and pair[1] in group for group in groups)

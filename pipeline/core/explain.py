@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
+from .alike import UNLIKE
 from .decisions import Decision
 from .duration import format_duration
 from .evidence import (
@@ -168,6 +169,8 @@ def why_two(first: Evidence, second: Evidence, pair: tuple[str, str], policy: Po
 
 def _name(step: Step) -> str:
     decision = step.edge.decision
+    if step.edge.weight is not None:
+        return f"the match of {step.start} and {step.end}"
     return f"the link between {step.start} and {step.end}" if decision is None else f"decision {decision.id}"
 
 
@@ -187,6 +190,7 @@ def reason_in_words(reason: str, policy: Policy) -> str:
         FULL: f"a component holds at most {policy.component_identifiers_max} identifiers",
         AWAITED: "the answer of the other end is awaited",
         OUTSIDE: "the other end lies in another component",
+        UNLIKE: "the two match, the other records of their profiles do not",
     }
     return words.get(reason, reason)
 
@@ -242,6 +246,8 @@ def _sentences(
         return [f"component_identifiers_max: {limit} keeps {ends[0]} and {ends[1]} apart"]
     if reason == AWAITED:
         return [f"the link between {ends[0]} and {ends[1]} is being decided: ask again in a moment"]
+    if reason == UNLIKE:
+        return [f"{ends[0]} and {ends[1]} match, but all records of their profiles together do not"]
     if reason == OUTSIDE:
         return [f"the link between {ends[0]} and {ends[1]} is kept without effect"]
     return [f"the rule {reason} of the identity policy keeps {ends[0]} and {ends[1]} apart"]

@@ -30,7 +30,7 @@ def export_person(
     fold, own = profile.fold, frozenset(profile.identifiers)
     entry = profile.entry
     memberships = {} if entry is None else entry.memberships
-    seen = [edge for edge in evidence.edges if edge.decision is None]
+    seen = [edge for edge in evidence.edges if edge.decision is None and edge.weight is None]
     links = [edge for edge in seen if edge.stronger in own and edge.weaker in own]
     refused = [edge for edge in seen if (edge.stronger in own) != (edge.weaker in own)]
     events = [touch for touch in history if touch.type != DECISION_TYPE]

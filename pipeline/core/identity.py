@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final, TypeAlias
 
+from .alike import Alike, unite_alike
 from .policy import OnConflict, Policy, Unique
 
 PROFILE_ID_BYTES: Final = 16
@@ -43,11 +44,13 @@ class Link:
 @dataclass(frozen=True, slots=True)
 class RefusedLink:
     """A link that may not unite two profiles, kept with its reason (`limit_<type>`, `unique_<type>`,
-    `trait_<name>`, `shared`, `decision_<id>`).
+    `trait_<name>`, `shared`, `decision_<id>`). `match`: the two were not seen together, their records match;
+    `unlike` is a reason as well.
     """
 
     link: Link
     reason: str
+    match: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +119,7 @@ def group_identifiers(
     policy: Policy,
     told: Told = NOTHING_TOLD,
     rulings: Sequence[Ruling] = (),
+    alike: Alike | None = None,
 ) -> tuple[list[list[str]], list[RefusedLink]]:
     """Unite identifiers into profiles.
 
@@ -126,6 +130,7 @@ def group_identifiers(
         policy: limits, ranks and conflict rules.
         told: what keeps people apart.
         rulings: what was decided, the strongest first; it comes before all links and rules.
+        alike: whose records match; it comes after all links.
     Returns: groups of identifiers, each strongest first, and the refused links in the order of their
     decision.
     """
@@ -154,6 +159,10 @@ def group_identifiers(
             groups.unite(a, b)
         if unique_types and kind_of(weaker) in unique_types:
             owned.add(weaker)
+    if alike is not None:
+        for pair, reason in unite_alike(groups, identifiers, alike, policy):
+            link = Link(pair.stronger, pair.weaker, pair.known_ms, pair.known_ms, "")
+            refused.append(RefusedLink(link, reason, True))
     if owned:  # A second owner that turned out to be the same person was not refused.
         refused = [one for one in refused if groups.root(one.link.stronger) != groups.root(one.link.weaker)]
     found: dict[str, list[str]] = {}

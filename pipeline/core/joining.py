@@ -1,22 +1,41 @@
 """Joining components: a claim that meets another owner ends here as a union of two components.
 
-The stronger root survives, the other becomes a redirect. A large union travels in parts; outputs are held
-until the last part and the last open claim are in. It must not know how messages travel: it hands them to
-`send`.
+The stronger root survives, the other becomes a redirect, which passes on what comes and ends some day. A
+large union travels in parts; outputs are held until the last part and the last open claim are in. Whose
+records match is claimed here too. It must not know how messages travel: it hands them to `send`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 import msgspec
 
 from .decisions import names, united_rows
-from .messages import MERGE_BYTES_MAX, Bind, Claim, Close, Decided, Join, Linked, Merge, Message
+from .likeness import record_text
+from .messages import (
+    MERGE_BYTES_MAX,
+    Bind,
+    Claim,
+    Close,
+    Decided,
+    Describe,
+    Join,
+    Linked,
+    Locate,
+    Matches,
+    Merge,
+    Message,
+)
 from .node import CLAIMANT, Component, Entry, is_nil
-from .outbox import Nodes
+from .outbox import Nodes, Review
 from .outputs import Outputs
 from .policy import Policy
+
+LOCATED_HISTORIES: Final = 3
+"""How long a redirect outlives its last use once its identifiers are located: longer than another redirect
+that this use came through may wait before it asks where its own are (twice the history)."""
 
 
 class Joiner:
@@ -68,11 +87,40 @@ class Joiner:
                 merge.trigger, merge.last_active = component.trigger, component.last_active
             if index == 0 and component.decisions:
                 self._send(join.survivor, Decided(dict(component.decisions)))
+            if index == 0:
+                for one, (edition, edges) in component.matches.items():
+                    self._send(join.survivor, Matches(one, edition, edges))
             self._send(join.survivor, merge)
         self.outputs.unpublished.pop(component.root, None)
         self.nodes.drop_pages(component)
         component.become_redirect(join.survivor, now_ms + self.policy.history_ms)
         self.nodes.save_component(component)
+
+    def end_redirect(self, component: Component, now_ms: int) -> None:
+        """A redirect ends in two steps, so that whoever was made to point here before still finds the
+        survivor.
+
+        First its identifiers are told where they are; it goes when all that point to it have done the same.
+        """
+        kept = component.pages[0]
+        if component.window_due <= now_ms and not kept:
+            self.nodes.drop_component(component)
+            return
+        if component.window_due <= now_ms:
+            for identifier in kept:
+                self._send(component.redirect, Locate(identifier))
+            component.pages = [[]]
+            component.window_due = now_ms + LOCATED_HISTORIES * self.policy.history_ms
+        self.nodes.save_component(component)
+
+    def forward(self, component: Component, message: Message, now_ms: int) -> None:
+        """Pass a message on to the survivor; a redirect that is still used lives on."""
+        history_ms = self.policy.history_ms
+        kept_ms = history_ms if component.pages[0] else LOCATED_HISTORIES * history_ms
+        if component.window_due < now_ms + kept_ms:
+            component.window_due = now_ms + kept_ms + history_ms
+            self.nodes.save_component(component)
+        self._send(component.redirect, message)
 
     def decided(self, component: Component, decided: Decided, now_ms: int) -> None:
         """Take decisions over. What they change is told with the merge that comes next."""
@@ -81,6 +129,63 @@ class Joiner:
             self.outputs.hold(component, now_ms)
         component.stale = component.unsettled = True
         self.nodes.save_component(component)
+
+    def matches(self, component: Component, told: Matches, now_ms: int) -> None:
+        """Take over whose records match that of an identifier, unless something newer is known."""
+        identifier = told.identifier
+        known = component.matches.get(identifier)
+        if known is not None and known[0] >= told.edition:
+            return
+        component.matches = {**component.matches, identifier: (told.edition, told.edges)}
+        if identifier in component.identifiers:  # Else it comes with a merge.
+            component.stale = True
+            self._claim_matches(component, now_ms)
+            self.outputs.settle(component, now_ms, identifier)
+            self._ask_steward(component, identifier, {} if known is None else known[1], told.edges, now_ms)
+        self.nodes.save_component(component)
+
+    def _claim_matches(self, component: Component, now_ms: int) -> None:
+        """Claim those whose records match well enough, so that one component decides about them."""
+        matching, order_of = self.policy.matching, self.policy.order_of
+        if matching is None:
+            return
+        for one, (_, edges) in component.matches.items():
+            if one not in component.identifiers or one in component.inert:
+                continue
+            for other, weight in edges.items():
+                if weight < matching.merge_above or order_of(other) < order_of(one):
+                    continue  # The other one's component claims.
+                if other in component.identifiers or other in component.closed:
+                    continue
+                if (
+                    len(component.identifiers) + len(component.closed)
+                    >= self.policy.component_identifiers_max
+                ):
+                    self.refuse_full(component, other, now_ms)
+                    continue
+                self._await(component, other, now_ms)
+                self._ask(component, other)
+
+    def _ask_steward(
+        self, component: Component, one: str, before: dict[str, float], edges: dict[str, float], now_ms: int
+    ) -> None:
+        """Have a steward look at the pairs that have come to match, but not well enough."""
+        matching, order_of = self.policy.matching, self.policy.order_of
+        if matching is None or one in component.inert:
+            return
+        profile = None if component.unsettled else self.outputs.profile_of(component, one)
+        for other, weight in edges.items():
+            if (
+                weight >= matching.merge_above
+                or before.get(other, matching.merge_above) < matching.merge_above
+            ):
+                continue
+            if order_of(other) < order_of(one) or (profile is not None and other in profile.identifiers):
+                continue
+            detail = f"match weight {weight:g}, less than merge_above: {matching.merge_above:g}"
+            self.outputs.outbox.ask_review(
+                Review(component.root, "pair", [one, other], detail, now_ms, self.policy.version, weight)
+            )
 
     def _ask(self, component: Component, identifier: str) -> None:
         """Claim an identifier for a component, by the strongest right that it has."""
@@ -119,11 +224,19 @@ class Joiner:
                 self.outputs.refuse_full(component, merge.identifier, now_ms)
                 for full in component.identifiers:  # Also those that came just now.
                     self._send(full, Close())
+            if component.matches:
+                self._claim_matches(component, now_ms)
         else:
             self._await(component, CLAIMANT + merge.loser, now_ms)
         self.outputs.outbox.sizes.append(len(component.identifiers))
         self.outputs.settle(component, now_ms, merge.identifier)
         self.nodes.save_component(component)
+
+    def refuse_full(self, component: Component, other: str, now_ms: int) -> None:
+        """Leave an identifier out because its component is full; all that are in it are told once."""
+        if self.outputs.refuse_full(component, other, now_ms):
+            for full in component.identifiers:
+                self._send(full, Close())
 
     def _await(self, component: Component, claim: str, now_ms: int) -> None:
         """Hold outputs back until a claim is answered, or a merge (CLAIMANT, loser) is complete."""
@@ -154,6 +267,8 @@ class Joiner:
             mine = component.own_facet(identifier)
             mine.add(theirs, self.policy.traits, self.outputs.catalogue.capacities)
             mine.add_links(theirs)
+            if self.policy.matching is not None and (record := record_text(identifier, mine, self.policy)):
+                self._send(identifier, Describe(component.root, record))
 
     def linked(self, component: Component, linked: Linked, now_ms: int) -> None:
         identifier, status = linked.identifier, linked.status

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from .alike import alike_in
 from .apart import Apart
 from .decisions import group_evidence
 from .facet import PAIR, Facet
@@ -44,14 +45,15 @@ def groups_in(
     identifiers = [one for one in component.identifiers if one not in awaited]
     told = NOTHING_TOLD if apart is None else told_in(component, identifiers, apart)
     if len(identifiers) == 1 or (
-        not (component.inert or component.decisions)
+        not (component.inert or component.decisions or component.matches)
         and within_limits(identifiers, policy)
         and (not told or agree(told))
     ):
         identifiers.sort(key=policy.order_of)
         return [identifiers] if identifiers else [], []
     links = links_in(component)
-    return group_evidence(component.decisions, identifiers, links, component.inert, policy, told)
+    alike = alike_in(component, policy) if component.matches else None
+    return group_evidence(component.decisions, identifiers, links, component.inert, policy, told, alike)
 
 
 def links_in(component: Component) -> list[Link]:

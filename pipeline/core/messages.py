@@ -158,6 +158,78 @@ class Adopted(msgspec.Struct, array_like=True, tag=16, gc=False):
     version: int
 
 
+class Describe(msgspec.Struct, array_like=True, tag=17, gc=False):
+    """To an identifier: its facet at `component` says this of a person now. `record`: see likeness.py; empty:
+    nothing that could be compared."""
+
+    component: str
+    record: str
+
+
+class Enter(msgspec.Struct, array_like=True, tag=18, gc=False):
+    """To a block: `identifier` has a record with your key, or a changed one: who else has one?
+
+    `fresh`: it is not in the block yet.
+    """
+
+    identifier: str
+    fresh: bool
+
+
+class Leave(msgspec.Struct, array_like=True, tag=19, gc=False):
+    """To a block: the record of `identifier` has your key no longer."""
+
+    identifier: str
+
+
+class Found(msgspec.Struct, array_like=True, tag=20, gc=False):
+    """To an identifier: these are in `block` too. `open`: it holds no more records than may be compared.
+
+    `again`: it was not open before, so who was compared already is compared again.
+    """
+
+    block: str
+    identifiers: list[str]
+    open: bool
+    again: bool = False
+
+
+class Compare(msgspec.Struct, array_like=True, tag=21, gc=False):
+    """To an identifier: compare your record with that of `identifier`; empty: it has none any more.
+
+    `stamp`: of the record, greater than those of its earlier ones. `held`: an answer is awaited also if the
+    two do not match, because they did.
+    """
+
+    identifier: str
+    stamp: int
+    record: str
+    held: bool
+
+
+class Compared(msgspec.Struct, array_like=True, tag=22, gc=False):
+    """To an identifier: your record of `stamp` and mine match with `weight`, None: they do not.
+
+    `blocks`: those that both are in.
+    """
+
+    identifier: str
+    stamp: int
+    weight: float | None
+    blocks: list[str]
+
+
+class Matches(msgspec.Struct, array_like=True, tag=23, gc=False):
+    """To a component: all whose records match that of `identifier`, with the weights.
+
+    `edition`: greater than those of what was told of the identifier earlier.
+    """
+
+    identifier: str
+    edition: int
+    edges: dict[str, float]
+
+
 Message = (
     Absorb
     | Claim
@@ -175,8 +247,17 @@ Message = (
     | Bind
     | Decided
     | Adopted
+    | Describe
+    | Enter
+    | Leave
+    | Found
+    | Compare
+    | Compared
+    | Matches
 )
 TO_IDENTIFIER: Final = (Claim, Repoint, Close, Forget, Retouch, Bind)
+OF_RECORDS: Final = (Describe, Enter, Leave, Found, Compare, Compared)
+"""To the comparison record of an identifier, or to a block."""
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(Message).decode

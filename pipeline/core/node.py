@@ -31,6 +31,7 @@ NONE: Final[frozenset[str]] = frozenset()
 NOTHING: Final[Mapping[str, str]] = {}
 CLEAN: Final[frozenset[int]] = frozenset()
 UNDECIDED: Final[Mapping[str, list[Any]]] = {}
+UNMATCHED: Final[Mapping[str, tuple[int, dict[str, float]]]] = {}
 """Shared by all components that have nothing to remember: most. They are replaced, never changed."""
 _type_sets: Final[dict[frozenset[str], frozenset[str]]] = {}
 """Each set of identifier types once: every profile has one, and there are few."""
@@ -149,8 +150,8 @@ class Profile:
 
 _PARTS: Final = (
     "armed", "claims", "closed", "decisions", "dirty_pages", "entries", "facets", "head", "hold_until",
-    "identifiers", "inert", "last_active", "packed", "pages", "policy_version", "profiles", "publish_due",
-    "redirect", "refused", "reviewed", "root", "stale", "trigger", "unsettled", "window_due",
+    "identifiers", "inert", "last_active", "matches", "packed", "pages", "policy_version", "profiles",
+    "publish_due", "redirect", "refused", "reviewed", "root", "stale", "trigger", "unsettled", "window_due",
 )  # fmt: skip
 
 
@@ -160,11 +161,13 @@ class Component:
 
     `identifiers`: identifier → page of its facet. `inert`: those of them that are shared. `closed`:
     identifiers outside that it may not link with, and why. `claims`: what is awaited, see `add_claim`;
-    outputs are held until `hold_until` at most. `decisions`: name → row, see decisions.py. `armed`: the timer
-    that is set, at most the next instant that matters. `window_due`: next instant at which a membership may
-    change by itself, or a redirect ends. `publish_due`: when the profiles must be published; NEVER if they
-    are. `profiles`: None until they are needed. `stale`: the evidence has changed since they were settled.
-    `policy_version`: of the last change of policy that was applied here, not stored. Instants in ms.
+    outputs are held until `hold_until` at most. `decisions`: name → row, see decisions.py. `matches`:
+    identifier → edition of what is known, and whose records match its own with which weight; also nobody's,
+    if somebody's did. `armed`: the timer that is set, at most the next instant that matters. `window_due`:
+    next instant at which a membership may change by itself, or a redirect ends. `publish_due`: when the
+    profiles must be published; NEVER if they are. `profiles`: None until they are needed. `stale`: the
+    evidence has changed since they were settled. `policy_version`: of the last change of policy that was
+    applied here, not stored. Instants in ms.
     """
 
     __slots__ = _PARTS
@@ -179,6 +182,7 @@ class Component:
         self.closed: Mapping[str, str] = NOTHING
         self.claims: frozenset[str] = NONE
         self.decisions: Mapping[str, list[Any]] = UNDECIDED
+        self.matches: Mapping[str, tuple[int, dict[str, float]]] = UNMATCHED
         self.head: msgspec.Raw | None = None
         self.hold_until = 0
         self.entries: dict[str, Entry] = {}
@@ -347,8 +351,10 @@ class Component:
             self.refused,
             [self.pack(identifier) for identifier in self.pages[0]],
         ]
-        if self.decisions:
+        if self.decisions or self.matches:
             body.append(self.decisions)
+        if self.matches:
+            body.append(self.matches)
         # A component that waits for publication is found again after a crash by the instant at the front.
         return _pack_armed(min(self.armed, self.publish_due)) + _encode(body)
 
@@ -382,4 +388,5 @@ class Component:
         component.reviewed, component.refused = stored.reviewed, stored.refused
         component.packed = dict(zip(pages[0], stored.facets, strict=True))
         component.decisions = stored.decisions or UNDECIDED
+        component.matches = stored.matches or UNMATCHED
         return component

@@ -98,6 +98,7 @@ class Review:
     detail: str
     decided_at: int
     policy_version: int = 0
+    score: float | None = None
 
 
 Output = MembershipChange | ProfileAlias | Snapshot | Review
@@ -123,8 +124,8 @@ class Outbox:
     sizes: list[int] = field(default_factory=list)
     taken: dict[tuple[int, int], int] = field(default_factory=dict)
     """(partition, offset of the definitions) → how many fills of them have arrived."""
-    traces: dict[str, str] = field(default_factory=dict)
-    """Event id → `traceparent` of the touches that were folded and carry one."""
+    logged: dict[str, int] = field(default_factory=dict)
+    """Event id → broker time (ms) of the touches that were logged well before the time they are judged at."""
     joins: int = 0
     judged: int = 0
     """Components whose turn has come in a change of policy."""
@@ -133,6 +134,10 @@ class Outbox:
     scanned: int = 0
     """Components that were evaluated for changed definitions."""
     touches: int = 0
+    compared: int = 0
+    """Pairs of comparison records that were compared."""
+    closed_blocks: int = 0
+    """Blocking keys that have come to be on too many records."""
 
     def tell_change(self, change: MembershipChange) -> None:
         """Tell a membership change."""
@@ -178,3 +183,9 @@ class Nodes(Protocol):
 
     def drop_pages(self, component: Component) -> None:
         """Forget the facet pages of a component that is about to become a redirect."""
+
+    def value(self, key: bytes) -> bytes | None:
+        """The stored form of a node of another kind, as the batch has left it."""
+
+    def put(self, key: bytes, value: bytes | None) -> None:
+        """Keep the stored form of a node of another kind; None forgets it."""

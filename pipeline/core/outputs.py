@@ -316,7 +316,7 @@ class Outputs:
         for one in own:
             fold.add(facets[one], self.policy.traits, self.catalogue.capacities)
         if fold.consent:
-            settle_consent(component, profile.identifiers, fold)
+            settle_consent(component, profile.identifiers, fold, self.policy)
 
     def _retire(
         self, component: Component, profiles: list[Profile], now_ms: int, edge: str | None

@@ -79,6 +79,7 @@ def component_then(
     rows = {name: row for name, row in present.decisions.items() if name not in later_decisions}
     together = [_ends(one, facet) for one, facet in facets.items()]
     together += [{*row[3], *row[4]} for row in rows.values()]
+    together += [{one, *edges} for one, (_, edges) in present.matches.items()]
     components = []
     for members in _united(together):
         then = Component(present.root)
@@ -87,6 +88,8 @@ def component_then(
                 then.add_identifier(identifier)
                 then.facets[identifier] = facets.get(identifier)
         then.decisions = {name: row for name, row in rows.items() if members & {*row[3], *row[4]}}
+        # Whose records matched then is not kept: what matches now stands for it.
+        then.matches = {one: row for one, row in present.matches.items() if one in members}
         then.make_inert(one for one in present.inert if one in members)
         components.append(then)
     return Then(components, complete)

@@ -19,6 +19,7 @@ from .policy_fields import (
     read_words,
     refuse,
 )
+from .policy_matching import Matching, read_matching
 from .segments.document import DefinitionError, Node, Place, read_json, read_yaml, similar_to
 from .segments.pattern import pattern_fault
 
@@ -31,7 +32,7 @@ _DAY_MS: Final = 86_400_000
 _NONE: Final[frozenset[str]] = frozenset()
 _TOP: Final = (
     "version", "default_region", "history", "anonymous_retention", "link_wait", "component_identifiers_max",
-    "identifiers", "blocked", "traits", "cannot_link", "namespaces",
+    "identifiers", "blocked", "traits", "cannot_link", "namespaces", "matching",
 )  # fmt: skip
 _RULE: Final = ("limit", "normalise", "on_conflict", "shared_after", "unique")
 _EXAMPLE: Final = "identifiers: {user_id: {limit: 1}, email: {limit: 5, normalise: email}}"
@@ -86,7 +87,8 @@ class Policy:
 
     `strong_types`, `sliding_types` (a limit with `within`), `unique_types` and `timed_types` (these two) are
     what `rules` say, looked up faster. `apart_traits`: no profile has two values of one of them.
-    `namespaces`: source → identifier type as it sends it → type that it stands for.
+    `namespaces`: source → identifier type as it sends it → type that it stands for. `matching` None: nobody
+    is compared.
     """
 
     version: int
@@ -105,6 +107,7 @@ class Policy:
     traits: dict[str, Survivorship] = field(default_factory=dict)
     apart_traits: tuple[str, ...] = ()
     namespaces: dict[str, dict[str, str]] = field(default_factory=dict)
+    matching: Matching | None = None
 
     def rule_of(self, identifier: str) -> IdentifierRule:
         """The rule of an identifier in its `type:value` form.
@@ -180,6 +183,7 @@ def _policy(node: Node) -> Policy:
         traits=survivorship,
         apart_traits=_apart_traits(top.entries.get("cannot_link"), survivorship),
         namespaces=namespaces,
+        matching=read_matching(top.entries.get("matching")),
     )
 
 

@@ -75,6 +75,8 @@ def notes_on(old: Policy, new: Policy) -> Iterator[str]:
         yield "blocked values are left out of touchpoints from then on, identifiers that are kept stay"
     if new.component_identifiers_max > old.component_identifiers_max:
         yield "components that are full already stay closed for links from outside"
+    if old.matching != new.matching:
+        yield "records are compared by the new matching when it is published; until then known matches count"
     for name in [name for name in new.rules if name not in old.rules]:
         yield f"identifiers of the new type {name} are taken from touchpoints from then on"
 

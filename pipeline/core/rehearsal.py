@@ -163,7 +163,7 @@ class Rehearsing:
         stored = decode_live(memoryview(value)[8:])
         pages, inert, _, claims = stored.head
         result = self.result
-        if len(pages) == 1 and not (inert or claims or stored.decisions):
+        if len(pages) == 1 and not (inert or claims or stored.decisions or stored.matches):
             identifiers = pages[0]
             if (
                 not result.is_large(len(identifiers))
@@ -290,6 +290,8 @@ def _deciding(
     """Links between the two that one policy refuses and the other takes, the first to be decided first."""
     edges = {(edge.stronger, edge.weaker): edge for edge in found}
     for one in refused:
+        if one.match:
+            continue
         ends = one.link.stronger, one.link.weaker
         if (ends[0] in own and ends[1] in others) or (ends[1] in own and ends[0] in others):
             yield {**edges[ends].to_json(), "refused": one.reason}

@@ -16,10 +16,12 @@ import orjson
 
 from .absorb import EMPTY_OBJECT, Absorber, Leaves
 from .adopting import Adopter
+from .comparing import Comparing
 from .errors import InvariantViolation
 from .facet import NEVER
 from .joining import Joiner
 from .messages import (
+    OF_RECORDS,
     TO_IDENTIFIER,
     Absorb,
     Bind,
@@ -31,6 +33,7 @@ from .messages import (
     Join,
     Linked,
     Locate,
+    Matches,
     Merge,
     Message,
     Repoint,
@@ -43,9 +46,6 @@ from .policy import Policy
 from .policy_change import PolicyChange
 from .touch import Touch
 
-LOCATED_HISTORIES: Final = 3
-"""How long a redirect outlives its last use once its identifiers are located: longer than another redirect
-that this use came through may wait before it asks where its own are (twice the history)."""
 REACH_NORMALISERS: Final = ("email", "phone")
 """A type that is not strong is weak unless a person can be reached by it."""
 
@@ -67,6 +67,7 @@ class Resolver:
         self.queue: deque[tuple[str, Message]] = deque()
         self.absorber = Absorber(policy, outputs, self._send)
         self.joiner = Joiner(policy, nodes, outputs, self._send)
+        self.comparing = Comparing(policy, nodes, outputs, self._send)
         self.adopter: Adopter | None = None
         self.use(policy)
 
@@ -74,6 +75,7 @@ class Resolver:
         """Decide by this policy from now on, here and in all that this resolver is made of."""
         self.policy = self.absorber.policy = self.joiner.policy = policy
         self.outputs.govern(policy)
+        self.comparing.use(policy)
         self._weak = {
             kind
             for kind, rule in policy.rules.items()
@@ -167,6 +169,8 @@ class Resolver:
                 self._absorb(to, message.via, message.touch, message.leaves, now_ms, message.lost)
             elif isinstance(message, TO_IDENTIFIER):
                 self._at_identifier(to, message, now_ms)
+            elif isinstance(message, OF_RECORDS):
+                self.comparing.receive(to, message, now_ms)
             else:
                 self._at_component(to, message, now_ms)
 
@@ -175,11 +179,8 @@ class Resolver:
         if isinstance(message, Claim):
             self._claim(identifier, node, message)
         elif isinstance(message, Repoint):
-            if (
-                node is None
-                or not node.owner
-                or self.policy.order_of(message.component) < self.policy.order_of(node.owner)
-            ):
+            order_of, owner = self.policy.order_of, message.component
+            if node is None or not node.owner or order_of(owner) < order_of(node.owner):
                 node = node or IdentifierNode()
                 node.owner = message.component
                 self.nodes.save_identifier(identifier, node)
@@ -189,10 +190,12 @@ class Resolver:
                 self.nodes.save_identifier(identifier, node)
         elif isinstance(message, Forget):
             order_of, expired = self.policy.order_of, message.component
-            if node is not None and not (node.owner and order_of(node.owner) < order_of(expired)):
-                self.nodes.drop_identifier(
-                    identifier
-                )  # A weaker owner was a redirect to the one that expired.
+            # A weaker owner was a redirect to the one that expired.
+            gone = node is not None and not (node.owner and order_of(node.owner) < order_of(expired))
+            if self.policy.matching is not None or self.adopter is not None:
+                self.comparing.forget(identifier, expired, wholly=gone)
+            if gone:
+                self.nodes.drop_identifier(identifier)
         elif isinstance(message, Retouch):
             if node is None or node.owner == message.component:
                 node = self._own(identifier, node)
@@ -211,12 +214,11 @@ class Resolver:
         component = self._component(root, now_ms)
         if isinstance(message, Join):
             if component is not None and self.adopter is not None:
-                self.adopter.tell_partners(
-                    component
-                )  # Its turn will not come, and the survivor's may be over.
+                # Its turn will not come, and the survivor's may be over.
+                self.adopter.tell_partners(component)
             self.joiner.join(root, component, message, now_ms)
         elif component is not None and component.redirect:
-            self._forward(component, message, now_ms)
+            self.joiner.forward(component, message, now_ms)
         elif isinstance(message, Merge):
             if component is not None and min(component.armed, component.window_due) <= now_ms:
                 self._elapse(component, now_ms)
@@ -230,6 +232,9 @@ class Resolver:
                 self._send(message.identifier, Repoint(root))
         elif isinstance(message, Decided):
             self.joiner.decided(component or Component(root), message, now_ms)
+        elif isinstance(message, Matches):
+            if component is not None:
+                self.joiner.matches(component, message, now_ms)
         elif isinstance(message, Fill):
             whose = (message.source, message.offset)
             self.outputs.outbox.taken[whose] = self.outputs.outbox.taken.get(whose, 0) + 1
@@ -314,7 +319,7 @@ class Resolver:
             self._send(via, Retouch(root, touch, leaves))
             return
         if component.redirect:
-            self._forward(component, Absorb(via, touch, leaves, lost), now_ms)
+            self.joiner.forward(component, Absorb(via, touch, leaves, lost), now_ms)
             self._send(via, Repoint(component.redirect))
             return
         if component.armed <= now_ms or component.window_due <= now_ms:
@@ -338,7 +343,7 @@ class Resolver:
         """Everything of a component that is due by `now_ms`."""
         component.armed = NEVER  # Set again at the end of the batch.
         if component.redirect:
-            self._elapse_redirect(component, now_ms)
+            self.joiner.end_redirect(component, now_ms)
             return
         if component.unsettled:
             if component.hold_until <= now_ms:
@@ -348,9 +353,8 @@ class Resolver:
         if component.publish_due <= now_ms and not component.unsettled:
             self.outputs.publish(component, now_ms)
         elif component.publish_due != NEVER and not component.unsettled:
-            self.outputs.unpublished.setdefault(
-                component.root, component.publish_due
-            )  # Forgotten in a restart.
+            # Forgotten in a restart.
+            self.outputs.unpublished.setdefault(component.root, component.publish_due)
         idle_ms = now_ms - component.last_active
         if (
             self._is_anonymous(component)
@@ -359,23 +363,6 @@ class Resolver:
         ):
             self._expire(component, now_ms)
             return
-        self.nodes.save_component(component)
-
-    def _elapse_redirect(self, component: Component, now_ms: int) -> None:
-        """A redirect ends in two steps, so that whoever was made to point here before still finds the
-        survivor.
-
-        First its identifiers are told where they are; it goes when all that point to it have done the same.
-        """
-        kept = component.pages[0]
-        if component.window_due <= now_ms and not kept:
-            self.nodes.drop_component(component)
-            return
-        if component.window_due <= now_ms:
-            for identifier in kept:
-                self._send(component.redirect, Locate(identifier))
-            component.pages = [[]]
-            component.window_due = now_ms + LOCATED_HISTORIES * self.policy.history_ms
         self.nodes.save_component(component)
 
     def _expire(self, component: Component, now_ms: int) -> None:
@@ -389,12 +376,3 @@ class Resolver:
         """Whether only weak identifiers are in it. The root is the strongest of them."""
         root = component.root
         return root.partition(":")[0] in self._weak
-
-    def _forward(self, component: Component, message: Message, now_ms: int) -> None:
-        """Pass a message on to the survivor; a redirect that is still used lives on."""
-        history_ms = self.policy.history_ms
-        kept_ms = history_ms if component.pages[0] else LOCATED_HISTORIES * history_ms
-        if component.window_due < now_ms + kept_ms:
-            component.window_due = now_ms + kept_ms + history_ms
-            self.nodes.save_component(component)
-        self._send(component.redirect, message)

@@ -14,8 +14,8 @@ import msgspec
 class LiveComponent(msgspec.Struct, array_like=True, gc=False):
     """The body of a component's record; the fields are those of `pipeline.core.node.Component`.
 
-    `head`: pages, inert, closed, claims. `facets`: the packed facets of page 0. `decisions`: only there if
-    there are some.
+    `head`: pages, inert, closed, claims. `facets`: the packed facets of page 0. `decisions`, `matches`:
+    only there if there are some.
     """
 
     kind: int
@@ -32,6 +32,7 @@ class LiveComponent(msgspec.Struct, array_like=True, gc=False):
     refused: int
     facets: list[msgspec.Raw]
     decisions: dict[str, list[Any]] = {}
+    matches: dict[str, tuple[int, dict[str, float]]] = {}
 
 
 class Front(msgspec.Struct, array_like=True, gc=False):

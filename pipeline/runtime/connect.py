@@ -129,7 +129,7 @@ def missing_topic(admin: AdminClient, name: str) -> PipelineError:
             f"Kafka does not show us topic {name}: it does not exist, or a grant is missing, "
             "see `elo topics acls`"
         )
-    return ConfigError(f"topic {name} does not exist, run `elo topics create`")
+    return ConfigError(f"topic {name} does not exist, run `elo topics create` first")
 
 
 def check_access(

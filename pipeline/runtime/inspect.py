@@ -183,7 +183,7 @@ def hash_of(components: Iterable[Component], outputs: Outputs) -> str:
     and are left out; who is inside is not.
     """
     total = 0
-    decisions: set[int] = set()
+    repeated: set[int] = set()
     for component in components:
         outputs.outbox = Outbox()
         for profile in outputs.profiles(component):
@@ -203,8 +203,10 @@ def hash_of(components: Iterable[Component], outputs: Outputs) -> str:
             for link in () if facet is None else links_of(identifier, facet):
                 total ^= _digest(["link", identifier, link.stronger, link.weaker, link.first_ms, link.last_ms,
                                   link.first_event])  # fmt: skip
-        decisions.update(_digest(["decision", name, row]) for name, row in component.decisions.items())
-    for digest in decisions:  # An undo may have been heard by several components.
+        repeated.update(_digest(["decision", name, row]) for name, row in component.decisions.items())
+        for one, (_, edges) in component.matches.items():
+            repeated.update(_digest(["match", *sorted((one, other)), edges[other]]) for other in edges)
+    for digest in repeated:  # Several components may have heard of an undo, or of a match.
         total ^= digest
     return total.to_bytes(HASH_BYTES, "big").hex()
 

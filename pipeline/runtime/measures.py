@@ -10,6 +10,7 @@ from ..topics import Topics
 from . import metrics
 from .rocks import internals
 from .store import Store
+from .traces import Traces
 from .work import Work
 
 _LIVE_CAUSES = frozenset((Cause.EVENT, Cause.MERGE, Cause.CONSENT))
@@ -42,7 +43,7 @@ class Measures:
         self.ahead = after
         return after
 
-    def committed(self, work: Work, now_ms: int) -> None:
+    def committed(self, work: Work, now_ms: int, traces: Traces) -> None:
         """A batch is committed at wall clock `now_ms`."""
         outbox = work.outbox
         metrics.APPLIED.inc(outbox.touches)
@@ -62,6 +63,12 @@ class Measures:
             metrics.BACKFILL_TOUCHES.inc(outbox.filled)
         if outbox.scanned:
             metrics.BACKFILL_COMPONENTS.inc(outbox.scanned)
+        if outbox.compared:
+            metrics.COMPARED.inc(outbox.compared)
+        if outbox.closed_blocks:
+            metrics.CLOSED_BLOCKS.inc(outbox.closed_blocks)
+        for review in outbox.reviews:
+            metrics.REVIEWS.labels(review.kind).inc()
         for reason in outbox.refused:
             metrics.REFUSED_LINKS.labels(reason).inc()
         for size in outbox.sizes:
@@ -69,16 +76,17 @@ class Measures:
         metrics.ALIASES.inc(len(outbox.aliases))
         metrics.PROFILES.inc(len(outbox.snapshots))
         if outbox.changes:
-            self._changes(outbox, work.members, now_ms)
+            self._changes(outbox, work.members, now_ms, traces)
 
-    def _changes(self, outbox: Outbox, members: dict[str, int], now_ms: int) -> None:
+    def _changes(self, outbox: Outbox, members: dict[str, int], now_ms: int, traces: Traces) -> None:
         for change in outbox.changes:
             if change.silent:
                 continue
             metrics.CHANGES.labels(change.segment_id, change.change, change.cause).inc()
             if change.cause in _LIVE_CAUSES:
                 metrics.TOUCH_TO_CHANGE.observe(
-                    max(now_ms - change.decided_at, 0) / 1000, exemplar_of(change, outbox.traces)
+                    max(now_ms - begun_ms(change, outbox.logged), 0) / 1000,
+                    exemplar_of(change, traces),
                 )
         for segment, count in members.items():
             difference = count - self.members.get(segment, 0)
@@ -116,7 +124,15 @@ class Measures:
                 gauge.remove_by_labels({"topic": topic, "partition": str(self.partition)})
 
 
-def exemplar_of(change: MembershipChange, traces: Mapping[str, str]) -> dict[str, str] | None:
+def exemplar_of(change: MembershipChange, traces: Traces) -> dict[str, str] | None:
     """The trace of a touch that decided a change, if one carries a trace."""
-    trace = next((traces[one] for one in change.event_ids if one in traces), "") if traces else ""
-    return metrics.exemplar(trace) if trace else None
+    for _, parent in traces.headers(change.event_ids):
+        return metrics.exemplar(bytes(parent).decode())
+    return None
+
+
+def begun_ms(change: MembershipChange, logged: Mapping[str, int]) -> int:
+    """When the touch that decided a change was logged: a worker that stood still judges it later."""
+    if not logged:
+        return change.decided_at
+    return max((logged[one] for one in change.event_ids if one in logged), default=change.decided_at)

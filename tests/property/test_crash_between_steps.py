@@ -7,12 +7,13 @@ it, so that all memory is gone. Every kind of message is met.
 
 from __future__ import annotations
 
+import json
 import random
 from typing import Any, Final
 
 import pytest
 
-from pipeline.core.messages import Message
+from pipeline.core.messages import OF_RECORDS, Message
 from pipeline.core.policy import Policy, parse_policy
 from pipeline.core.segments.parse import definition_from_json
 from pipeline.core.touch import Touch
@@ -40,6 +41,7 @@ OF_CHANGES: Final = {"Fill", "Filled", "Taken", "Adopted"}
 """Messages of definitions and policies that change meanwhile."""
 OF_BOUNDS: Final = {"Close"}
 """Of a component that is full: the order of arrival decides who is in it, and a crash changes that order."""
+OF_MATCHING: Final = {kind.__name__ for kind in OF_RECORDS} | {"Matches"}
 
 
 class Watched(Partition):
@@ -153,7 +155,7 @@ def test_a_crash_at_any_step_changes_nothing(committed: bool) -> None:
             cluster = lived(seed, step, committed=committed)
             check(cluster, expected)
             hit |= cluster.hit
-    assert hit == all_kinds() - OF_CHANGES - OF_BOUNDS
+    assert hit == all_kinds() - OF_CHANGES - OF_BOUNDS - OF_MATCHING
 
 
 def changed(seed: int, crash_at: int | None = None, *, committed: bool = False) -> Stepwise:
@@ -224,3 +226,38 @@ def test_a_crash_at_any_step_leaves_a_full_component_whole(committed: bool) -> N
         assert sum(sum(one["counters"].values()) for one in profiles_of(cluster)) == 8
         hit |= cluster.hit
     assert hit >= OF_BOUNDS
+
+
+def matched(crash_at: int | None = None, *, committed: bool = False) -> Stepwise:
+    """People who tell their names and correct them; the third of a block that finds two is forgotten."""
+    section = {"model": "shipped", "merge_above": 4, "review_above": 0, "block_records_max": 2}
+    policy = policy_of(history="10m", anonymous_retention="30m", matching=section)
+    cluster, rng = Stepwise(0, crash_at, committed, policy), random.Random(0)
+    ana, rui = ({"name": name, "birth_date": "1980-03-12"} for name in ("Ana Sikorski", "Rui Prado"))
+    told = [
+        ("email:a@example.com", ana), ("phone:+5511999990001", ana), ("phone:+5511999990001", rui),
+        ("phone:+5511999990001", ana),
+        ("email:a@example.com", {"name": "Anna Sikorski"}), ("email:a@example.com", {"name": None}),
+        ("email:a@example.com", ana), ("device_id:d", ana),
+    ]  # fmt: skip
+    for number, (identifier, traits) in enumerate(told):
+        if number in (2, len(told) - 1):
+            cluster.settle()  # Two are one, so corrections cross partitions; the third does not join them.
+        touch = Touch(f"e{number}", "crm", "identified", START_MS + number, [identifier], json.dumps(traits))
+        cluster.accept(touch)
+        cluster.run(rng.randrange(12))
+    cluster.advance(cluster.now_ms + 40 * MINUTE_MS)
+    return cluster
+
+
+@pytest.mark.parametrize("committed", [False, True], ids=["before the commit", "after the commit"])
+def test_a_crash_at_any_step_of_matching_changes_nothing(committed: bool) -> None:
+    hit: set[str] = set()
+    peaceful = matched()
+    expected = known(peaceful)
+    assert [one["identifiers"] for one in expected] == [["email:a@example.com", "phone:+5511999990001"]]
+    for step in range(1, peaceful.step + 1):
+        cluster = matched(step, committed=committed)
+        check(cluster, expected)
+        hit |= cluster.hit
+    assert hit >= OF_MATCHING

@@ -1,9 +1,10 @@
 """The law of the whole: evidence, in whatever order it comes, gives one state.
 
 A history is touches of people who share things, some of them late, decisions with their undos, and a policy
-that another one replaces. It arrives in ten orders, each with repetitions, other batches, delays, crashes,
-another number of partitions and another moment of the change of policy. An order that never told of a
-profile id has no alias of it; all that did say the same of it.
+that another one replaces. In every fifth one people also tell names and birth dates, and correct them, and
+those whose records match are one person. It arrives in ten orders, each with repetitions, other batches,
+delays, crashes, another number of partitions and another moment of the change of policy. An order that never
+told of a profile id has no alias of it; all that did say the same of it.
 
 The short form plays a few histories. All of them, 200 unless `ELO_TEST_SEEDS` says otherwise:
 `pytest tests/property/test_order_independence.py -m soak`.
@@ -21,7 +22,9 @@ from pipeline.core.policy import parse_policy
 from pipeline.runtime import adoption
 from tests.support import oracle
 from tests.support.histories import (
+    described,
     keep_shared,
+    matching_section,
     policy_change,
     random_decisions,
     random_touches,
@@ -52,6 +55,12 @@ class History:
         self.definitions = [random_definition(rng, number) for number in range(6)]
         self.policies = policy_change(rng)
         keep_shared(*self.policies, oracle.shared_identifiers(self.touches, parse_policy(self.policies[0])))
+        if seed % 5 == 4:
+            rng = random.Random(f"people {seed}")
+            self.touches = described(rng, self.touches)
+            for policy in self.policies:
+                if rng.random() < 0.8:
+                    policy["matching"] = matching_section(rng)
 
     def play(self, order: int, rng: random.Random) -> Cluster:
         """Let it happen in one of its orders."""

@@ -170,7 +170,12 @@ class Fleet:
         self.policy = load_policy(self.settings)
         """The identity policy in force in the end."""
         self.producer = Producer(
-            {"bootstrap.servers": bootstrap, "linger.ms": 2, "message.max.bytes": 9_000_000}
+            {
+                "bootstrap.servers": bootstrap,
+                "linger.ms": 2,
+                "message.max.bytes": 9_000_000,
+                "topic.metadata.refresh.interval.ms": 2_000,  # as Elo's own: see docs/operating.md#brokers
+            }
         )
 
     # -- commands -------------------------------------------------------------------------------------------

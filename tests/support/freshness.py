@@ -65,6 +65,7 @@ class Stopwatch:
                 "enable.auto.commit": False,
                 "isolation.level": "read_committed",
                 "fetch.wait.max.ms": 20,
+                "topic.metadata.refresh.interval.ms": 2_000,
             }
         )
         self._consumer.assign([TopicPartition(topic, number, OFFSET_END) for number in numbers])

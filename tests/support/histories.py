@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
+
+from msgspec import structs
 
 from pipeline.core.policy import Policy, parse_policy
 from pipeline.core.touch import Touch
@@ -206,6 +208,56 @@ def random_decisions(rng: random.Random, touches: list[Touch], count: int) -> li
         decisions.append(made)
     undone = [one for one in decisions if rng.random() < 0.25]
     return decisions + [Ruled(one.id, "undo", START_MS, one.kept or one.identifiers) for one in undone]
+
+
+NAMES: Final = (
+    ("Ana Beatriz Sikorski", "Ana B. Sikorsky", "Beatriz Sikorski", "Anna Beatriz Sikorski"),
+    ("João Prado Quintela", "Joao Prado", "Quintela, João", "Joao P Quintela"),
+    ("Ana Clara Sikorski", "Ana C. Sikorski"),  # a sister of the first
+    ("Maria da Silva", "Maria Silva"),
+)
+BORN: Final = (
+    ("1980-03-12", "12/03/1980", "1980-12-03", "1980-03-13"), ("1955-07-01", "1955"), ("1980-03-12",),
+    ("1990-11-30", "30/11/1990"),
+)  # fmt: skip
+DWELLINGS: Final = ("Rua das Acácias 12", "Rua Tapajós 9", "Rua das Acacias, 12", "Avenida Boa Viagem 100")
+
+
+def described(rng: random.Random, touches: Iterable[Touch]) -> list[Touch]:
+    """The same touches, of which many tell names, birth dates and more, some of them somebody else's, and
+    some take back what was told.
+    """
+    whose: dict[str, int] = {}
+    found = []
+    for touch in touches:
+        if rng.random() < 0.3:
+            found.append(touch)
+            continue
+        usual = whose.setdefault(touch.identifiers[0], rng.randrange(len(NAMES)))
+        who = usual if rng.random() < 0.8 else rng.randrange(len(NAMES))
+        told: dict[str, Any] = {"name": rng.choice(NAMES[who]), "birth_date": rng.choice(BORN[who])}
+        if rng.random() < 0.4:
+            told["street"] = DWELLINGS[who if rng.random() < 0.8 else rng.randrange(len(DWELLINGS))]
+        if rng.random() < 0.4:
+            told["phone"] = f"+55119{who:04d}0000"
+        for name in ("name", "birth_date"):
+            if rng.random() < 0.1:
+                told[name] = None
+            elif rng.random() < 0.1:
+                del told[name]
+        traits = json.loads(touch.traits) | told
+        found.append(structs.replace(touch, traits=json.dumps(traits)))
+    return found
+
+
+def matching_section(rng: random.Random) -> dict[str, Any]:
+    """How records are compared: blocks so small that they are full all the time, weights between which many
+    pairs lie.
+    """
+    review_above = rng.choice([0, 4])
+    merge_above = review_above + rng.choice([0, 3, 8])
+    return {"model": "shipped", "merge_above": merge_above, "review_above": review_above,
+            "block_records_max": rng.choice([2, 3, 5, 60])}  # fmt: skip
 
 
 def shuffled_with_repetitions(rng: random.Random, touches: list[Touch], repeated: float = 0.2) -> list[Touch]:

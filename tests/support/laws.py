@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.core.outbox import Cause, MembershipChange, Outbox, ProfileAlias
 from pipeline.core.outputs import Outputs
 from pipeline.core.segments.catalogue import Catalogue
-from tests.support import oracle
+from tests.support import matching_oracle, oracle
 from tests.support.decision_oracle import Ruled
 from tests.support.memory import PROFILE_KEY, Cluster, Published, profile_as_dict
 
@@ -74,6 +74,24 @@ def check_profiles(
         profile["traits"] = oracle.text_of(profile["traits"])
         profile["memberships"] = sorted(profile["memberships"])
         del profile["aliases"]
+    assert found == expected
+
+
+def check_matches(cluster: Cluster, touches: Iterable[Any]) -> None:
+    """Each component knows exactly whose records match those of its identifiers, and with which weight."""
+    once = oracle.accepted(touches)
+    records = matching_oracle.records_of(once, cluster.policy, oracle.surviving)
+    expected: dict[str, dict[str, float]] = {}
+    for (a, b), (weight, _) in matching_oracle.matches_of(once, records, cluster.policy).items():
+        expected.setdefault(a, {})[b] = weight
+        expected.setdefault(b, {})[a] = weight
+    found = {
+        one: edges
+        for partition in cluster.partitions
+        for component in partition.components()
+        for one, (_, edges) in component.matches.items()
+        if edges
+    }
     assert found == expected
 
 

@@ -102,6 +102,10 @@ class MemoryStore:
         """The committed value of a key, of the state or of the history."""
         return self.values.get(key) or self.history.get(key)
 
+    def value(self, key: bytes) -> bytes | None:
+        """The value of a key, as the batch has left it."""
+        return self.extra[key] if key in self.extra else self.values.get(key)
+
     def get_all(self, keys: list[bytes]) -> list[bytes | None]:
         """The committed values of many keys."""
         return [self.get(key) for key in keys]
@@ -111,7 +115,7 @@ class MemoryStore:
         return on_disk
 
     def put(self, key: bytes, value: bytes | None) -> None:
-        """Change a value that is not a node, as part of the batch."""
+        """Change a value that is no component and no identifier, as part of the batch."""
         self.extra[key] = value
 
     def scan(self, prefix: bytes, start: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:

@@ -17,7 +17,8 @@ Takes the touches that were accepted, in any order, and looks at all of them eve
   with stronger ones unite nothing. That is settled before the first link that it is the stronger end of.
 - Identifiers of which two values of a `cannot_link` trait were told are never one profile. What an identifier
   has told is the surviving value of its own touches.
-- Decisions come before links and rules: see decision_oracle.py.
+- Decisions come before links and rules: see decision_oracle.py. Matches come after links: see
+  matching_oracle.py.
 - A refusal of consent holds until a later grant by an identifier that was linked by then with the one that
   refused.
 - The profile id comes from the identifier with the first touch; of several, the strongest.
@@ -27,7 +28,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cache
 from hashlib import blake2b
@@ -35,7 +36,7 @@ from typing import Any
 
 from pipeline.core.policy import Policy
 from pipeline.core.touch import Touch
-from tests.support import decision_oracle, segment_oracle
+from tests.support import decision_oracle, matching_oracle, segment_oracle
 from tests.support.consent_oracle import consent_of
 from tests.support.decision_oracle import Ruled
 
@@ -120,6 +121,7 @@ def people(
     shared = shared_identifiers(once, policy)
     found = []
     ruled = decision_oracle.in_force(decisions)
+    matches = matching_oracle.evident(once, shared, policy, surviving)
     for group in groups(once, shared, policy, ruled):
         own = [touch for touch in once if touch.identifiers[0] in group]
         if own:
@@ -130,6 +132,8 @@ def people(
             } | {
                 (one.at_ms, a, b) for one in ruled for a in one.identifiers for b in one.identifiers
                 if a in group and b in group
+            } | {
+                (known_ms, a, b) for (a, b), (_, known_ms) in matches.items() if a in group and b in group
             }  # fmt: skip
             found.append(_person(group, own, sorted(links), policy, profile_key))
     return sorted(found, key=lambda person: person.profile_id)
@@ -176,12 +180,7 @@ def groups(
     """All identifiers, grouped into people, by `decisions` (strongest first) and by what was seen first until
     `until_ms`.
     """
-    times: dict[tuple[str, str], list[int]] = {}
-    for touch in touches:
-        for pair in links_of(touch, policy):
-            if not shared.intersection(pair):
-                times.setdefault(pair, []).append(touch.occurred_at)
-    times = {pair: instants for pair, instants in times.items() if min(instants) <= until_ms}
+    times = _seen_together(touches, shared, policy, until_ms)
     rules = policy.rules
     unique = [pair for pair in times if rules[kind_of(pair[1])].unique is not None]
 
@@ -197,8 +196,7 @@ def groups(
         return stronger.rank, "then the others", weaker.rank, at_ms, *pair
 
     told = told_apart(touches, policy)
-    everybody = [one for touch in touches for one in touch.identifiers]
-    everybody += [one for decision in decisions for one in decision.identifiers]
+    everybody = [one for each in (*touches, *decisions) for one in each.identifiers]
     group_of = {identifier: [identifier] for identifier in everybody}
 
     def others_of(decision: Ruled, before: Sequence[Ruled]) -> set[str]:
@@ -222,8 +220,38 @@ def groups(
                 group_of[identifier] = both
         if (a, b) in unique:
             has_owner.add(b)
+
+    def may_unite(some: Collection[str], others: Collection[str]) -> bool:
+        parted = decision_oracle.are_parted(some, others, splits)
+        return not parted and may_be_one(some, others, times, told, policy)
+
+    _match(group_of, touches, shared, policy, until_ms, may_unite)
     distinct = {id(group): group for group in group_of.values()}
     return list(distinct.values())
+
+
+def _seen_together(
+    touches: Sequence[Touch], shared: Set[str], policy: Policy, until_ms: float
+) -> dict[tuple[str, str], list[int]]:
+    """The links that count, with all of their instants, if the first is not after `until_ms`."""
+    times: dict[tuple[str, str], list[int]] = {}
+    for touch in touches:
+        for pair in links_of(touch, policy):
+            if not shared.intersection(pair):
+                times.setdefault(pair, []).append(touch.occurred_at)
+    return {pair: instants for pair, instants in times.items() if min(instants) <= until_ms}
+
+
+def _match(
+    group_of: dict[str, list[str]], touches: Sequence[Touch], shared: Set[str], policy: Policy,
+    until_ms: float, may_unite: Callable[[Collection[str], Collection[str]], bool],
+) -> None:  # fmt: skip
+    """Unite those whose records match, by what was known until `until_ms`."""
+    known = matching_oracle.evident(touches, shared, policy, surviving)
+    pairs = {pair: match for pair, match in known.items() if match[1] <= until_ms}
+    if pairs:
+        records = matching_oracle.records_of(touches, policy, surviving)
+        matching_oracle.unite(group_of, pairs, records, may_unite, policy)
 
 
 def may_be_one(

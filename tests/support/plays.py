@@ -21,7 +21,7 @@ from pipeline.core.touch import Touch
 from pipeline.runtime import inspect
 from tests.support.decision_oracle import Ruled
 from tests.support.histories import policy_of, random_policy, shuffled_with_repetitions
-from tests.support.laws import check_heirs, check_outputs, check_profiles, check_structure
+from tests.support.laws import check_heirs, check_matches, check_outputs, check_profiles, check_structure
 from tests.support.memory import PROFILE_KEY, Chaos, Cluster
 from tests.support.rocks import on_disk
 from tests.support.segment_cases import HOUR_MS, START_MS, random_definition
@@ -94,6 +94,7 @@ def check_all(
 ) -> None:
     """The state is that of the oracle, and what was told leads to it."""
     check_structure(cluster)
+    check_matches(cluster, touches)
     check_profiles(cluster, touches, definitions, decisions)
     check_heirs(cluster, touches, decisions)
     check_outputs(cluster)
@@ -123,12 +124,18 @@ def play_in_memory(
 
 
 def play_on_disk(
-    seed: int, rng: random.Random, directory: Path, touches: Sequence[Touch], decisions: Sequence[Ruled] = ()
+    seed: int,
+    rng: random.Random,
+    directory: Path,
+    touches: Sequence[Touch],
+    decisions: Sequence[Ruled] = (),
+    policy: Policy | None = None,
 ) -> None:
     """On the real store, through aborts, restarts and wiped disks."""
     definitions = [random_definition(rng, number) for number in range(6)]
+    policy = policy or policy_of(history=rng.choice(["30d", "10m"]))
     cluster = Cluster(
-        policy_of(history=rng.choice(["30d", "10m"])), map(definition_from_json, definitions), seed=seed,
+        policy, map(definition_from_json, definitions), seed=seed,
         size=rng.choice([1, 3]), start_ms=BEGIN_MS, partition=on_disk(directory),
         chaos=Chaos(batch_max=rng.choice([1, 3, 20]), forget=rng.choice([0, 0.5]), crash=0.2, delay_ms=20),
     )  # fmt: skip

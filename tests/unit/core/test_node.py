@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from pipeline.core import node
+from pipeline.core.comparing import BlockNode, RecordNode, block_key, record_key
 from pipeline.core.errors import InvariantViolation
 from pipeline.core.facet import NEVER, Facet
+from pipeline.core.likeness import blocks_of
 from pipeline.core.node import (
     CLAIMANT,
     Component,
@@ -23,6 +25,7 @@ from pipeline.core.node import (
     identifier_key,
     page_key,
 )
+from pipeline.runtime.growing import node_of
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "state_v1.json"
 """Bytes of earlier versions must stay readable; change this file only together with a new version."""
@@ -70,6 +73,35 @@ def decided_component() -> Component:
     return made
 
 
+def matched_component() -> Component:
+    made = Component("email:a@example.com")
+    made.matches = {
+        "email:a@example.com": (1_790_000_000_000, {"phone:+5511999990000": 12.36}),
+        "phone:+5511999990000": (1_790_000_000_001, {}),
+    }
+    return made
+
+
+def full_record() -> RecordNode:
+    made = RecordNode()
+    made.record, made.mark, made.by = '{"full_name":"Ana Sikorski"}', "shipped 10.0 4.0 60", "user_id:u1"
+    made.stamp, made.edition, made.full, made.asked = 3, 1_790_000_000_000, [":" + "0" * 16], [1 << 63]
+    made.pairs = {"email:a@example.com": (12.36, [":" + "0" * 16, ":" + "1" * 16])}
+    return made
+
+
+def full_block() -> BlockNode:
+    made = BlockNode()
+    made.count, made.open, made.closed_once, made.known = 241, False, True, None
+    return made
+
+
+def small_block() -> BlockNode:
+    made = BlockNode()
+    made.count, made.known = 1, ["email:a@example.com"]
+    return made
+
+
 def redirect() -> Component:
     made = full_component()
     made.become_redirect("user_id:u0", 1_792_592_000_000)
@@ -86,6 +118,12 @@ def stored() -> dict[str, str]:
         "component, full, page 1": component.encode_page(1).hex(),
         "component, redirect": redirect().encode().hex(),
         "component, decided": decided_component().encode().hex(),
+        "component, matched": matched_component().encode().hex(),
+        "record": full_record().encode().hex(),
+        "block": small_block().encode().hex(),
+        "block, full": full_block().encode().hex(),
+        "key of a record": record_key("user_id:u1").hex(),
+        "key of a block": block_key(":0123456789abcdef").hex(),
         "key of an identifier": identifier_key("user_id:u1").hex(),
         "key of a component": component_key("user_id:u1").hex(),
         "key of a page": page_key("user_id:u1", 300).hex(),
@@ -98,7 +136,7 @@ def plain(component: Component) -> dict[str, Any]:
         name: getattr(component, name)
         for name in ("root", "redirect", "armed", "identifiers", "pages", "inert", "claims", "hold_until",
                      "trigger", "unsettled", "window_due", "publish_due", "last_active", "reviewed",
-                     "refused", "decisions")
+                     "refused", "decisions", "matches")
     }  # fmt: skip
     kept["closed"] = dict(component.closed)
     kept["entries"] = {
@@ -137,6 +175,29 @@ def test_decisions_are_read_as_they_were_written_and_cost_nothing_where_there_ar
     assert made.encode() == Component("user_id:u1").encode()
     made.become_redirect("user_id:u0", 0)
     assert not made.decisions
+
+
+def test_matches_are_read_as_they_were_written_and_cost_nothing_where_there_are_none() -> None:
+    made = matched_component()
+    read = Component.decode(made.root, made.encode())
+    assert {one: tuple(row) for one, row in read.matches.items()} == made.matches
+    assert read.encode() == made.encode()
+    made.matches = {}
+    assert made.encode() == Component("email:a@example.com").encode()
+
+
+def test_records_and_blocks_are_read_as_they_were_written() -> None:
+    for made in (full_record(), RecordNode()):
+        assert RecordNode.decode(made.encode()).encode() == made.encode()
+    for block in (full_block(), small_block(), BlockNode()):
+        assert BlockNode.decode(block.encode()).encode() == block.encode()
+
+
+def test_a_pair_counts_while_one_of_its_blocks_is_open() -> None:
+    made = full_record()
+    assert made.edges() == {"email:a@example.com": 12.36}
+    made.full.append(":" + "1" * 16)
+    assert made.edges() == {}
 
 
 def test_a_redirect_keeps_its_target_its_end_its_timer_and_what_it_owned() -> None:
@@ -248,3 +309,10 @@ def test_a_redirect_lets_go_of_what_its_component_held() -> None:
     component.become_redirect("user_id:1", 5)
     assert (getrefcount(facet), getrefcount(entry)) == before
     assert (component.redirect, component.pages, component.window_due) == ("user_id:1", [["device_id:d1"]], 5)
+
+
+def test_a_growth_moves_records_and_blocks_to_where_their_mail_goes() -> None:
+    (block, *_) = blocks_of('{"full_name":"Ana Sikorski"}')
+    assert node_of(block_key(block)).decode() == block
+    assert node_of(record_key("user_id:u1")) == b"user_id:u1"
+    assert ":" in block  # Mail to what has no type is not moved.

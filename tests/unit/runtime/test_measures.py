@@ -10,10 +10,12 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from rocksdict import Cache
 
 from pipeline.core.outbox import Cause, MembershipChange, Outbox
+from pipeline.core.touch import Touch
 from pipeline.runtime import metrics
-from pipeline.runtime.measures import Measures, exemplar_of
+from pipeline.runtime.measures import Measures, begun_ms, exemplar_of
 from pipeline.runtime.restore import Remaining
 from pipeline.runtime.store import Store
+from pipeline.runtime.traces import Traces
 from pipeline.runtime.work import Work
 from pipeline.topics import Topics
 
@@ -31,6 +33,14 @@ def change(*event_ids: str) -> MembershipChange:
 def work_of(outbox: Outbox) -> Work:
     """A batch with these effects."""
     return Work({}, outbox, [(500, "r")], [], 3, ((), ()), {}, touches=2)  # type: ignore[arg-type]
+
+
+def traces_of(known: dict[str, str]) -> Traces:
+    """A memory with these traces, by event id."""
+    traces = Traces()
+    for event_id, parent in known.items():
+        traces.keep(Touch(event_id, "web", "page_viewed", 0, ["user_id:u"], traceparent=parent))
+    return traces
 
 
 def series_of(partition: int) -> list[str]:
@@ -69,9 +79,9 @@ def test_each_gauge_of_a_partition_is_known_as_one() -> None:
 
 
 def test_the_latency_of_a_change_carries_the_trace_of_its_touch() -> None:
-    outbox = Outbox(traces={"e2": TRACEPARENT})
+    outbox = Outbox()
     outbox.tell_change(change("e1", "e2"))
-    Measures(PARTITION, Topics()).committed(work_of(outbox), 1_040)
+    Measures(PARTITION, Topics()).committed(work_of(outbox), 1_040, traces_of({"e2": TRACEPARENT}))
     body, kind = metrics.exposition(metrics.REGISTRY, OPENMETRICS)
     assert kind.startswith("application/openmetrics-text")
     (family,) = (
@@ -94,7 +104,13 @@ def test_the_latency_of_a_change_carries_the_trace_of_its_touch() -> None:
     ],
 )
 def test_only_a_trace_of_its_events_is_told(traces: dict[str, str], expected: dict[str, str] | None) -> None:
-    assert exemplar_of(change("e1"), traces) == expected
+    assert exemplar_of(change("e1"), traces_of(traces)) == expected
+
+
+def test_a_change_is_as_late_as_its_touch_has_waited() -> None:
+    assert begun_ms(change("e1"), {}) == 1_000
+    assert begun_ms(change("e1"), {"other": 7}) == 1_000
+    assert begun_ms(change("e1", "e2"), {"e1": 7, "e2": 9}) == 9
 
 
 def test_the_time_left_of_a_restore_follows_its_pace(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,102 @@
+"""What of a facet can be compared, and how much two of them speak for one person: the comparison record of an
+identifier, its blocking keys, and the weight of a pair under a model that does not change.
+
+All of it is a function of what is compared, so nothing depends on what came before. It must not know how
+records find each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from math import log
+from typing import Final
+
+import orjson
+
+from .facet import Facet
+from .matching.blocking import keys_of
+from .matching.compare import Comparer
+from .matching.model import Model, Sums
+from .matching.person import FIELDS, OTHER_NAMES, fields_of
+from .matching.record import CHARS_MAX, Record
+from .matching.shipped import shipped_model
+from .policy import Policy
+from .policy_matching import Matching
+
+REMEMBERED_MAX: Final = 20_000
+"""Records that are kept in the form in which they are compared, about 40 MB in a worker."""
+WEIGHT_DIGITS: Final = 2
+"""Of a weight: what is written of it is what decides."""
+TRAITS: Final[frozenset[str]] = FIELDS.union(OTHER_NAMES)
+"""The traits that are compared."""
+NEEDED: Final = frozenset(("full_name", "given_name", "surname", "birth_date", "org_name"))
+"""A record has at least one of them: a city alone is worth no comparison."""
+_OWN: Final = frozenset(("email", "phone", "cpf", "nis"))
+"""Normalisers of types whose values are compared too."""
+
+
+def record_text(identifier: str, facet: Facet, policy: Policy) -> str:
+    """The comparison record of an identifier, as canonical JSON of field → text; empty if it has none.
+
+    It is made of the surviving comparison traits of its own facet and of its own value, of nothing else.
+    """
+    traits = {name: facet.traits[name][0] for name in TRAITS & facet.traits.keys()}
+    kind, _, value = identifier.partition(":")
+    normalise = policy.rules[kind].normalise
+    fields = fields_of(traits, [(normalise, value)] if normalise in _OWN else [])
+    if fields.keys().isdisjoint(NEEDED):
+        return ""
+    short = {name: told[:CHARS_MAX] for name, told in fields.items()}
+    return orjson.dumps(short, option=orjson.OPT_SORT_KEYS).decode()
+
+
+@lru_cache(maxsize=REMEMBERED_MAX)
+def _record(text: str) -> Record:
+    return Record("", orjson.loads(text))
+
+
+@lru_cache(maxsize=REMEMBERED_MAX)
+def blocks_of(text: str) -> tuple[str, ...]:
+    """The names of the blocks that a record is in, ascending. None is an identifier: their type is empty."""
+    return tuple(f":{key:016x}" for key in keys_of(_record(text))) if text else ()
+
+
+class Judge:
+    """Weighs pairs under one section `matching`. `mark` names all that decides."""
+
+    def __init__(self, matching: Matching) -> None:
+        self.matching = matching
+        self.model: Model = shipped_model()
+        version = self.model.document()["version"]
+        rule = (version, matching.merge_above, matching.review_above, matching.block_records_max)
+        self.mark = " ".join(map(str, rule))
+        self._comparer = Comparer(self.model.frequencies)
+
+    def _findings(self, a: str, b: str) -> tuple[int, ...]:
+        if a > b:  # The one order in which two records are compared, whoever asks.
+            a, b = b, a
+        return self._comparer.compare(_record(a), _record(b))
+
+    def weigh(self, a: str, b: str) -> float:
+        """The weight of two records: the binary logarithm of the odds that they are of one person."""
+        return round(self.model.score(self._findings(a, b)) / log(2), WEIGHT_DIGITS)
+
+    def weigh_groups(self, some: Sequence[str], others: Sequence[str]) -> float:
+        """The same of two groups of records, each of which is one person."""
+        sums: Sums = {}
+        for a in sorted(some):
+            for b in sorted(others):
+                self.model.add(sums, self._findings(a, b))
+        total = self.model.score_sums(sums, min(len(some), len(others)))
+        return round(total / log(2), WEIGHT_DIGITS)
+
+
+@lru_cache(maxsize=4)
+def _judge(matching: Matching) -> Judge:
+    return Judge(matching)
+
+
+def judge_of(policy: Policy) -> Judge | None:
+    """What weighs under a policy, one for the whole process; None where nobody is compared."""
+    return None if policy.matching is None else _judge(policy.matching)

@@ -1,0 +1,78 @@
+"""What an identity policy says about matching, checked when it is read: who is compared, and what follows.
+
+It must not know how records are compared.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from .policy_fields import Section
+from .segments.document import Node
+
+EXAMPLE: Final = "matching: {model: shipped, merge_above: 10, review_above: 4}"
+MERGE_ABOVE: Final = 10.0
+REVIEW_ABOVE: Final = 4.0
+BLOCK_RECORDS_MAX: Final = 60
+WEIGHT_MAX: Final = 1_000
+BLOCK_MAX: Final = 1_000
+_KEYS: Final = ("model", "merge_above", "review_above", "block_records_max")
+
+
+class ModelName(StrEnum):
+    """Which model weighs."""
+
+    SHIPPED = "shipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """Weights are binary logarithms of odds: of two records with a weight of 10 or more, one pair in 1,024
+    would be of two people.
+
+    `merge_above`: a pair of at least this weight is evidence of one person. `review_above`: a pair of at
+    least this weight is shown to a steward. `block_records_max`: a blocking key that more records have finds
+    nobody.
+    """
+
+    model: ModelName = ModelName.SHIPPED
+    merge_above: float = MERGE_ABOVE
+    review_above: float = REVIEW_ABOVE
+    block_records_max: int = BLOCK_RECORDS_MAX
+
+
+def read_matching(node: Node | None) -> Matching | None:
+    """The section `matching`; None without one: nobody is compared."""
+    if node is None:
+        return None
+    section = Section(node, "matching", _KEYS, EXAMPLE)
+    if "model" not in section.entries:
+        node.refuse("matching has no model", f"write for example {EXAMPLE}")
+    found = Matching(
+        model=section.choice("model", ModelName, ModelName.SHIPPED),
+        merge_above=_weight(section, "merge_above", MERGE_ABOVE),
+        review_above=_weight(section, "review_above", REVIEW_ABOVE),
+        block_records_max=section.integer("block_records_max", BLOCK_RECORDS_MAX, least=2),
+    )
+    if found.review_above > found.merge_above:
+        place = section.entries.get("review_above", node)
+        problem = f"matching.review_above is {found.review_above:g}, above merge_above {found.merge_above:g}"
+        place.refuse(problem, "write a smaller weight")
+    if found.block_records_max > BLOCK_MAX:
+        place = section.entries["block_records_max"]
+        place.refuse(f"matching.block_records_max is {found.block_records_max}", f"write at most {BLOCK_MAX}")
+    return found
+
+
+def _weight(section: Section, key: str, default: float) -> float:
+    node = section.entries.get(key)
+    if node is None:
+        return default
+    path, value = section.path(key), node.value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        node.refuse(f"{path} is a number, not {node.kind()}", f"write for example {key}: {default:g}")
+    if not 0 <= value <= WEIGHT_MAX:
+        node.refuse(f"{path} is {value:g}", f"write a weight from 0 to {WEIGHT_MAX}")
+    return float(value)
