@@ -38,9 +38,10 @@ def test_every_field_is_one_that_a_record_reads() -> None:
     """A record of that field alone has something that an empty one has not, or goes with another field."""
     alone = {"house_number", "unit", "complement", "middle_name", "surname_2"}
     empty = Record("a", {})
+    parts = [part for part in dir(empty) if not part.startswith("_")]
     for name in FIELDS - alone:
         value = "1971-03-12" if name == "birth_date" else "male" if name == "gender" else "Recife1971"
         if name.startswith("phone"):
             value = "81999554444"
         record = Record("a", {name: value})
-        assert any(getattr(record, part) != getattr(empty, part) for part in Record.__slots__), name
+        assert any(getattr(record, part) != getattr(empty, part) for part in parts), name

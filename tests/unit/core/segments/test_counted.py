@@ -89,3 +89,13 @@ def test_so_many_different_texts_are_told_apart_and_no_more() -> None:
     shown = values.to_json()
     assert shown["count"] == DISTINCT_MAX + 11
     assert shown["most_frequent"][0] == {"value": "v0", "count": 2}
+
+
+def test_the_numbers_of_a_sample_are_scaled_and_its_examples_are_not() -> None:
+    group = Group()
+    for number in range(4):
+        group.add(f"{number}", "one" if number < 2 else f"{number}")
+    told = group.to_json(0.4)
+    assert (told["count"], told["examples"]) == (10, ["0", "1", "2", "3"])
+    assert told["interval"][0] <= 10 <= told["interval"][1]
+    assert group.to_json() == {"count": 4, "examples": ["0", "1", "2", "3"]}

@@ -64,7 +64,7 @@ def test_the_page_shows_every_computation_with_an_example_that_is_read() -> None
         ({"compute": "recency", "within": "7d"}, "a recency has no window", "remove within"),
         ({"within": "401d"}, "the window 401d is too long", "write at most 400d"),
         ({"event": None}, "the trait has no event", "write event: order_completed"),
-        ({"trait": "Ünits"}, "the trait 'Ünits' is not in snake_case", "write nits"),
+        ({"trait": "Ünits"}, "the trait 'Ünits' is not in snake_case", "write units"),
         ({"compute": None, "event": None}, "the trait orders has no compute", None),
         ({"compute": None, "score": [{"points": 1001, "when": {"has": "email"}}]},
          "event has nothing to say beside score", "remove it"),

@@ -7,7 +7,6 @@ from typing import Any
 from pipeline.core.segments.definition import Definition
 from pipeline.core.segments.notes import notes_on
 from pipeline.core.segments.parse import definition_from_json
-from pipeline.core.segments.preview import Preview
 from pipeline.core.segments.usage import usage_of
 
 DAY_MS = 86_400_000
@@ -60,15 +59,3 @@ def test_bounds_on_what_is_looked_at_are_said() -> None:
     newest, matched = notes_of({"sequence": steps, "within": "1d"})
     assert newest.endswith("each step looks at the newest 200 such events of a person")
     assert matched.endswith("matches looks at the first 1,024 characters of a text")
-
-
-def test_the_numbers_of_a_sample_are_scaled_and_its_examples_are_not() -> None:
-    preview = Preview([definition("x", {"event": "bought"})], [], HISTORY_MS)
-    preview.profiles = 10
-    one = preview.segments["x"]
-    one.today, one.overlaps["y"] = 3, 2
-    for number in range(4):
-        one.inside.add(f"{number}")
-    preview.scale(2.5)
-    assert (preview.profiles, one.today, one.inside.count, one.overlaps["y"]) == (25, 8, 10, 5)
-    assert one.inside.examples == ["0", "1", "2", "3"]
