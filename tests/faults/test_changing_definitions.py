@@ -109,6 +109,7 @@ def run(fleet: Fleet, seed: int, seconds: float, rounds_least: int) -> None:
     print(f"{changes} changes, {kills} kills, {len(crowd.sent)} touchpoints, {len(dump)} profiles: equal")
 
 
+@pytest.mark.slow
 def test_kills_while_definitions_change_lose_and_double_nothing(make_fleet: MakeFleet) -> None:
     run(make_fleet(flush_interval_ms=500), seed=5, seconds=0, rounds_least=2)
 

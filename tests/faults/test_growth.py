@@ -41,6 +41,7 @@ def members(fleet: Fleet) -> float:
     )
 
 
+@pytest.mark.slow
 def test_a_growth_leaves_the_state_hash_as_it_was(make_fleet: MakeFleet) -> None:
     fleet = make_fleet().create_topics(BEFORE)
     segments = tuple(
