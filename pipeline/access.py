@@ -34,7 +34,8 @@ MEANING: Final[Mapping[Role, str]] = MappingProxyType(
         Role.COLLECT: "`elo collect`",
         Role.DELIVER: "`elo deliver run`",
         Role.FEED: "`elo produce`, `elo import`, `elo cdc` (also READ on the topics of the database)",
-        Role.VIEW: "whoever looks: `elo wait`, `elo tail`, `elo state`, `elo why`, `elo reconcile`, every `list`, …",
+        Role.VIEW: "whoever looks: `elo wait`, `elo tail`, `elo state`, `elo why`, `elo reconcile`, "
+        "every `list`, …",
         Role.OPERATE: "whoever decides: `elo segments`, `elo identity`, `elo rejected`, …",
         Role.ADMIN: "`elo topics create`, `elo doctor`",
         Role.GROW: "`elo topics grow`, for as long as that takes",

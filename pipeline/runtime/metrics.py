@@ -68,6 +68,8 @@ CLOSED_BLOCKS: Final = _counter(
     "elo_blocks_closed_total", "Blocking keys that came to be on too many records to find anybody."
 )
 REVIEWS: Final = _counter("elo_reviews_total", "Findings for a steward on identity.review.", "kind")
+for _kind in ("oversized", "pair"):
+    REVIEWS.labels(_kind)  # There from the start: a rate needs what was before the first one.
 CHANGES: Final = _counter(
     "elo_membership_changes_total", "Membership changes committed.", "segment", "change", "cause"
 )
