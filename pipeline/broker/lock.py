@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -24,7 +25,14 @@ def main() -> None:
         for endpoint in (LOGGING_ENDPOINT, ENDPOINT)  # Kafka's own choice of a shared version wins
         for artifact in jgo.resolve(endpoint)
     }
-    lines = [f"# Jars of {ENDPOINT}. Written by python -m pipeline.broker.lock; do not edit by hand."]
+    print_lock(
+        f"# Jars of {ENDPOINT}. Written by python -m pipeline.broker.lock; do not edit by hand.", artifacts
+    )
+
+
+def print_lock(head: str, artifacts: Mapping[tuple[str, str], str]) -> None:
+    """Download jars and print one line for each. `artifacts`: group and name → version."""
+    lines = [head]
     with TemporaryDirectory() as scratch:
         for (group, name), version in sorted(artifacts.items()):
             path = fetch_with_jgo(Jar(group, name, version, 0, ""), Path(scratch), lambda _size: None)

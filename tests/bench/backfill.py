@@ -38,15 +38,7 @@ def measure_backfill(
     cluster: Cluster, worker: EloWorker, topics: Topics, options: Options, broker_pid: int
 ) -> Row:
     """Load, preview, then apply under load."""
-    worker.apply([KNOWN])
-    worker.start()
-    now_ms = int(time.time() * 1000)
-    rng = random.Random(options.seed)
-    ages_ms = [rng.randrange(SPAN_MS) for _ in range(options.n)]
-    load(cluster, topics, past(ages_ms, now_ms), ())
-    worker.wait_ready()
-    worker.wait_intake(options.n)
-    worker.wait_idle()
+    ages_ms, now_ms = load_people(cluster, worker, topics, options)
     preview_s, _ = worker.preview([NEW])
     live = Live(cluster, topics, options)
     meter = Meter(worker=worker.child.pid, broker=broker_pid)
@@ -76,6 +68,31 @@ def measure_backfill(
         worker_cores=round(used.cpu_s["worker"] / used.span_s, 2),
         correct=not differences, differences=differences or None,
     )  # fmt: skip
+
+
+def load_people(
+    cluster: Cluster, worker: EloWorker, topics: Topics, options: Options
+) -> tuple[list[int], int]:
+    """Start a worker and let it read a touchpoint of each profile; return their ages, ms, and as of when."""
+    worker.apply([KNOWN])
+    worker.start()
+    now_ms = int(time.time() * 1000)
+    rng = random.Random(options.seed)
+    ages_ms = [rng.randrange(SPAN_MS) for _ in range(options.n)]
+    load(cluster, topics, past(ages_ms, now_ms), ())
+    worker.wait_ready()
+    worker.wait_intake(options.n)
+    worker.wait_idle()
+    return ages_ms, now_ms
+
+
+def looked_lately(ages_ms: list[int], grown_ms: int) -> tuple[int, int]:
+    """How many at the least and at the most are inside the new segment. `grown_ms`: by how much everybody is
+    older than at the beginning.
+    """
+    views = ages_ms[1::2]
+    least = sum(1 for age_ms in views if age_ms + grown_ms < WINDOW_MS)
+    return least, sum(1 for age_ms in views if age_ms < WINDOW_MS)
 
 
 class Live:
@@ -152,9 +169,7 @@ def _differences(
     """Who looked within the window has entered once, by the back-fill."""
     entered = [one for one in changes if one["segment_id"] == NEW["id"] and one["change"] == "entered"]
     grown_ms = int(ended_at * 1000) - now_ms
-    views = ages_ms[1::2]
-    least = sum(1 for age_ms in views if age_ms + grown_ms < WINDOW_MS)
-    most = sum(1 for age_ms in views if age_ms < WINDOW_MS)
+    least, most = looked_lately(ages_ms, grown_ms)
     found = []
     if not least <= len(entered) <= most:
         found.append(f"{len(entered)} have entered, expected {least} to {most}")

