@@ -22,6 +22,8 @@ from .fleet import Fleet
 SHOWN_MAX: Final = 8
 TIMER_SLACK_MS: Final = 1_500  # a due change is decided within a second of its instant
 Definition = Mapping[str, Any]
+At = tuple[int | None, bytes | None]
+"""Partition and key."""
 
 
 def assert_equal_to_oracle(
@@ -125,17 +127,26 @@ def broken_laws(fleet: Fleet, dump: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def sample_faults(fleet: Fleet) -> list[str]:
-    """`elo.sample` holds that part of `elo.state` that belongs to it, byte for byte, and nothing else."""
-    state, sample = (
-        {(one.partition(), one.key()): one.value() for one in fleet.read(topic)}
-        for topic in ("elo.state", "elo.sample")
-    )
-    part = {at: value for at, value in state.items() if list(sampled([(at[1] or b"", value)]))}
+    """`elo.sample` holds that part of `elo.state` that belongs to it, byte for byte, and nothing else.
+
+    A timer may rewrite a component between two reads: each record is what the state had before, or after.
+    """
+    before, sample = _sampled_state(fleet), _newest(fleet, "elo.sample")
+    after = before if sample == before else _sampled_state(fleet)
     return [
-        f"sample {at}: {len(sample.get(at) or b'')} bytes, state has {len(part.get(at) or b'')}"
-        for at in {**part, **sample}
-        if sample.get(at) != part.get(at)
+        f"sample {at}: {sample.get(at)!r}, state had {before.get(at)!r}, then {after.get(at)!r}"
+        for at in {**before, **sample}
+        if sample.get(at) not in (before.get(at), after.get(at))
     ]
+
+
+def _sampled_state(fleet: Fleet) -> dict[At, bytes | None]:
+    state = _newest(fleet, "elo.state")
+    return {at: value for at, value in state.items() if list(sampled([(at[1] or b"", value)]))}
+
+
+def _newest(fleet: Fleet, topic: str) -> dict[At, bytes | None]:
+    return {(one.partition(), one.key()): one.value() for one in fleet.read(topic)}
 
 
 def change_faults(changes: Iterable[Mapping[str, Any]]) -> list[str]:
