@@ -68,7 +68,7 @@ class Judge:
 
     def __init__(self, matching: Matching) -> None:
         self.matching = matching
-        self.model: Model = shipped_model()
+        self.model: Model = matching.trained or shipped_model()
         self.version = str(self.model.document()["version"])
         rule = (self.version, matching.merge_above, matching.review_above, matching.block_records_max)
         self.mark = " ".join(map(str, rule))
