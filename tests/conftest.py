@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +22,8 @@ from tests.support.kafka import (  # noqa: F401  pytest finds fixtures and hooks
 )
 
 TESTS: Final = Path(__file__).parent
+MINUTES: Final = os.environ.get("TEST_MINUTES", "")
+ENDS: Final = time.monotonic() + float(MINUTES) * 60 if MINUTES else float("inf")
 FOLDERS: Final = ("unit", "property", "integration", "faults", "bench")
 
 
@@ -41,6 +45,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             folder = item.path.relative_to(TESTS).parts[0]
             if folder in FOLDERS:
                 item.add_marker(folder)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Begin no other test of a run that has had its time, so that a slow machine ends too."""
+    if time.monotonic() > ENDS:
+        pytest.skip(f"the {MINUTES} minutes of this run were over")
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
