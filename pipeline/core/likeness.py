@@ -52,9 +52,12 @@ def record_text(identifier: str, facet: Facet, policy: Policy) -> str:
     return orjson.dumps(short, option=orjson.OPT_SORT_KEYS).decode()
 
 
-@lru_cache(maxsize=REMEMBERED_MAX)
-def _record(text: str) -> Record:
+def read_record(text: str) -> Record:
+    """A comparison record in the form in which it is compared."""
     return Record("", orjson.loads(text))
+
+
+_record: Final = lru_cache(maxsize=REMEMBERED_MAX)(read_record)
 
 
 @lru_cache(maxsize=REMEMBERED_MAX)
@@ -82,6 +85,10 @@ class Judge:
     def weigh(self, a: str, b: str) -> float:
         """The weight of two records: the binary logarithm of the odds that they are of one person."""
         return self.rounded(self.model.score(self._findings(a, b)) / log(2))
+
+    def weigh_read(self, a: Record, b: Record) -> float:
+        """As `weigh`, of two records that were read; the lesser text comes first."""
+        return self.rounded(self.model.score(self._comparer.compare(a, b)) / log(2))
 
     @staticmethod
     def rounded(weight: float) -> float:
