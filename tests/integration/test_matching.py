@@ -141,6 +141,7 @@ def test_a_trained_model_is_rehearsed_published_and_used_by_all_workers_without_
     why = elo("why", *joined, "--json").document["match"]
     assert (why["model_version"], why["verdict"]) == (trained["version"], "one_person")
     assert why["match_weight"] == gained["weight"]["after"] == round(why["pair"]["total"], 2)
+    assert elo("why", *joined, "--weights").out.startswith("<svg")
     text = elo("why", "device_id:eva").out
     assert "given_name: exact" in text
     assert f"by model {trained['version']}" in text
