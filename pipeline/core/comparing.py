@@ -185,10 +185,10 @@ class Comparing:
         judged_anew = mark != node.mark
         node.record, node.mark, node.stamp = record, mark, max(node.stamp + 1, now_ms)
         node.full = [block for block in node.full if block in new]
-        node.asked = []
         for block in old:
             if block not in new:
                 self._send(block, Leave(identifier))
+        node.asked = [short(other) for other in node.pairs]
         for other in node.pairs:
             self._ask(identifier, node, other)
         for block in new:
@@ -200,8 +200,6 @@ class Comparing:
         self._save(identifier, node, before, now_ms)
 
     def _ask(self, identifier: str, node: RecordNode, other: str) -> None:
-        if (name := short(other)) not in node.asked:
-            node.asked.append(name)
         self._send(other, Compare(identifier, node.stamp, node.record, other in node.pairs))
 
     def forget(self, identifier: str, component: str, *, wholly: bool) -> None:
@@ -219,18 +217,24 @@ class Comparing:
         node = self._load(identifier)
         if node is None or found.block not in blocks_of(node.record):
             return  # It has left since.
-        before = node.edges()
+        before, asked = node.edges(), set(node.asked)
+        changes = found.open == (found.block in node.full)
         if not found.open:
-            if found.block in node.full:
+            if not changes:
                 return
             node.full.append(found.block)
-        elif found.block in node.full:
+        elif changes:
             node.full.remove(found.block)
-        asked = set() if found.again else set(node.asked)
         for other in found.identifiers:
-            if short(other) not in asked:
-                self._ask(identifier, node, other)
-        self._save(identifier, node, before, now_ms)
+            if (name := short(other)) not in asked:
+                asked.add(name)
+                node.asked.append(name)
+                changes = True
+            elif not found.again:
+                continue
+            self._ask(identifier, node, other)
+        if changes:
+            self._save(identifier, node, before, now_ms)
 
     def _compare(self, identifier: str, asked: Compare, now_ms: int) -> None:
         node, judge, other = self._load(identifier), self._judge, asked.identifier
