@@ -40,6 +40,9 @@ def why(
     ] = None,
     dot: Annotated[bool, typer.Option("--dot", help="print a picture as Graphviz text")] = False,
     svg: Annotated[bool, typer.Option("--svg", help="print a picture as SVG")] = False,
+    weights: Annotated[
+        bool, typer.Option("--weights", help="print the match weights of two identifiers as an SVG")
+    ] = False,
     change: Annotated[
         str, typer.Option("--change", metavar="CHANGE_ID", help="a change on segments.membership")
     ] = "",
@@ -51,9 +54,9 @@ def why(
     profile. With a segment: why the profile is inside or outside. With --change: why it entered or left then,
     from what had arrived by then. Each with what would change it.
     """
-    if dot + svg + json_output > 1:
-        fail("--json, --dot and --svg exclude each other, choose one")
-    picture = "dot" if dot else "svg" if svg else ""
+    if dot + svg + weights + json_output > 1:
+        fail("--json, --dot, --svg and --weights exclude each other, choose one")
+    picture = "dot" if dot else "svg" if svg else "weights" if weights else ""
     settings = common.settings()
     if change:
         from .why_change import why_change
@@ -68,7 +71,7 @@ def why(
         from .why_segment import why_segment
 
         if picture:
-            fail("--dot and --svg draw identifiers, use --json to have the conditions of a segment")
+            fail("pictures are of identifiers, use --json to have the conditions of a segment")
         why_segment(settings, subject, other, json_output=json_output)
         return
     _why_identifiers(settings, [subject] if other is None else [subject, other], picture, json_output)
@@ -87,7 +90,11 @@ def _why_identifiers(settings: Settings, given: list[str], picture: str, json_ou
     if len(asked) > 1:
         answer = why_two(found[0], found[1], (asked[0], asked[1]), policy)
         path = tuple(step.edge for step in answer.path or ())
-    if picture:
+    if picture == "weights":
+        from .why_match import weights_as_svg
+
+        say(weights_as_svg(answer, policy))
+    elif picture:
         from .picture import picture_of, to_dot, to_svg
 
         say((to_dot if picture == "dot" else to_svg)(picture_of(found, asked, path)))
