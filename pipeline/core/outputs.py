@@ -91,6 +91,8 @@ class Outputs:
             component.unsettled = True
             return
         component.unsettled = False
+        if component.armed == component.hold_until:
+            component.armed = NEVER  # Nothing is left to be done then: the timer is overtaken.
         component.profiles = None
         at_ms = min(now_ms, component.window_due - 1)  # what was due meanwhile is told at its own instant
         profiles = self.profiles(component)
