@@ -19,7 +19,7 @@ from pydantic_settings import EnvSettingsSource, SettingsConfigDict
 from .core.duration import format_duration
 from .core.errors import ConfigError
 from .settings_collect import CollectSettings, Names
-from .settings_kafka import KafkaSettings
+from .settings_kafka import READING, KafkaSettings
 from .settings_life import LifeSettings, Milliseconds
 from .settings_secrets import SUFFIX, with_secret_files
 from .topics import SOURCES, Topics
@@ -186,6 +186,16 @@ class Settings(LifeSettings, KafkaSettings):
         """Settings of one librdkafka client: ours over the user's; `_` in a keyword stands for a dot."""
         ours = {name.replace("_", "."): value for name, value in own.items()}
         return {"client.id": "elo", **self.access_config(), "bootstrap.servers": self.bootstrap, **ours}
+
+    def reader_config(
+        self, group_id: str, *, quiet: bool = False, **own: str | int | bool
+    ) -> dict[str, str | int | bool]:
+        """The same for a consumer of committed records that is told where each partition ends.
+
+        `group_id`: librdkafka wants one also where no group is joined. `quiet`: as `quiet_kafka_config`.
+        """
+        config = self.quiet_kafka_config if quiet else self.kafka_config
+        return config(**{"group_id": group_id, **READING, **own})
 
     def quiet_kafka_config(self, **own: str | int | bool) -> dict[str, str | int | bool]:
         """The same for a client that lives briefly: what is wrong is raised, and not also written by
