@@ -161,7 +161,7 @@ def test_a_model_that_was_edited_is_refused_and_nothing_is_published(site: Site,
     people_file, model = fleet.directory / "people.jsonl", fleet.directory / "edited.json"
     people_file.write_text("\n".join(map(json.dumps, made_people())), "utf-8")
     elo("identity", "train", people_file, "-o", model)
-    model.write_bytes(model.read_bytes().replace(b'"match_prior": ', b'"match_prior": 0.0'))
+    model.write_bytes(model.read_bytes().replace(b'"records": ', b'"records": 1'))
     policy = fleet.directory / "next.yaml"
     shipped = yaml.safe_load(DEFAULTS.read_text("utf-8"))
     policy.write_text(json.dumps(shipped | {"version": 9, "matching": {"model": "edited.json"}}), "utf-8")
