@@ -30,7 +30,7 @@ say = @printf '\n==> %s\n' '$(1)'
 help: ## List the targets
 	@printf 'Elo. Targets:\n\n'
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@printf '\nOptions: DEMO_SECONDS=60 make demo | make test ARGS="-k merge" | SOAK_SECONDS=3600 make soak\n'
+	@printf '\nOptions: DEMO_SECONDS=60 make demo | make test ARGS="-k merge" | SOAK_SECONDS=3600 make soak | TEST_MINUTES=20 make soak\n'
 	@printf '         BENCH_N=400000 BENCH_SYSTEMS="elo raw" BENCH_RATE=2000 make bench | PYTHON=python3.12 make install\n'
 
 install: $(STAMP) ## Create .venv and install what the lock file names (quick when nothing changed)

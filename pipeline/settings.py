@@ -19,20 +19,18 @@ from pydantic_settings import EnvSettingsSource, SettingsConfigDict
 from .core.duration import format_duration
 from .core.errors import ConfigError
 from .settings_collect import CollectSettings, Names
-from .settings_kafka import KafkaSettings
+from .settings_kafka import CLIENT_DEFAULTS, READING, KafkaSettings
 from .settings_life import LifeSettings, Milliseconds
 from .settings_secrets import SUFFIX, with_secret_files
 from .topics import SOURCES, Topics
 
 if TYPE_CHECKING:
+    from .core.matching.model import Model
     from .core.policy import Policy
 
 ENV_PREFIX: Final = "ELO_"
 CONFIG_BYTES_MAX: Final = 1024 * 1024  # a settings file is a page; anything larger is the wrong file
-CLIENT_DEFAULTS: Final = {"client.id": "elo", "reconnect.backoff.max.ms": 1_000}
-"""A coordinator that died is asked for anew after an attempt to reconnect: librdkafka rests for up to 10 s
-before the next, Java's clients for 1 s.
-"""
+MODEL_FILE_BYTES_MAX: Final = 4 * CONFIG_BYTES_MAX  # as it is written for people, with a line for each value
 SHIPPED_POLICY: Final = Path(__file__).parent / "defaults" / "identity.yaml"
 
 
@@ -189,6 +187,16 @@ class Settings(LifeSettings, KafkaSettings):
         ours = {name.replace("_", "."): value for name, value in own.items()}
         return {**CLIENT_DEFAULTS, **self.access_config(), "bootstrap.servers": self.bootstrap, **ours}
 
+    def reader_config(
+        self, group_id: str, *, quiet: bool = False, **own: str | int | bool
+    ) -> dict[str, str | int | bool]:
+        """The same for a consumer of committed records that is told where each partition ends.
+
+        `group_id`: librdkafka wants one also where no group is joined. `quiet`: as `quiet_kafka_config`.
+        """
+        config = self.quiet_kafka_config if quiet else self.kafka_config
+        return config(**{"group_id": group_id, **READING, **own})
+
     def quiet_kafka_config(self, **own: str | int | bool) -> dict[str, str | int | bool]:
         """The same for a client that lives briefly: what is wrong is raised, and not also written by
         librdkafka, unless ELO_DEBUG is set.
@@ -252,8 +260,11 @@ def load_policy(settings: Settings) -> Policy:
     return read_policy_file(settings, settings.identity or SHIPPED_POLICY)[0]
 
 
-def read_policy_file(settings: Settings, path: Path) -> tuple[Policy, str]:
-    """Read and check an identity policy; its text comes with it. Raises ConfigError that names the file."""
+def read_policy_file(settings: Settings, path: Path) -> tuple[Policy, str, bytes]:
+    """Read and check an identity policy. With it come its text, and the document of the trained model that it
+    names, empty if it names none. Raises ConfigError that names the file.
+    """
+    from .core.matching.document import encode_model
     from .core.policy import read_policy
 
     try:
@@ -261,7 +272,7 @@ def read_policy_file(settings: Settings, path: Path) -> tuple[Policy, str]:
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: the identity policy is not in UTF-8, save it so") from None
     try:
-        policy = read_policy(text)
+        policy = read_policy(text, lambda name: _read_model(path.parent / name))
     except ConfigError as error:
         raise ConfigError(f"{path}: {error.message}") from None
     for source in policy.namespaces:
@@ -269,7 +280,21 @@ def read_policy_file(settings: Settings, path: Path) -> tuple[Policy, str]:
             near = difflib.get_close_matches(source, settings.sources, n=1, cutoff=0.6)
             hint = f"did you mean {near[0]}?" if near else "add it to the setting sources"
             raise ConfigError(f"{path}: namespaces.{source} is not a registered source, {hint}")
-    return policy, text
+    trained = None if policy.matching is None else policy.matching.trained
+    return policy, text, b"" if trained is None else encode_model(trained)
+
+
+def _read_model(path: Path) -> Model:
+    """A trained model that may be published. Raises MalformedModel."""
+    from .core.matching.document import MODEL_BYTES_MAX, MalformedModel, decode_model, encode_model
+
+    try:
+        model = decode_model(_read_file(path, "model", MODEL_FILE_BYTES_MAX))
+    except ConfigError as error:
+        raise MalformedModel(error.message) from None
+    if (size := len(encode_model(model))) > MODEL_BYTES_MAX:
+        raise MalformedModel(f"it has {size} bytes, more than the {MODEL_BYTES_MAX} that can be published")
+    return model
 
 
 def render_settings_table() -> str:
@@ -315,16 +340,14 @@ def _read_config(path: Path) -> dict[str, Any]:
     return with_secret_files(SECRETS, known, document, lambda name: f"{path}: {name}")
 
 
-def _read_file(path: Path, what: str) -> bytes:
+def _read_file(path: Path, what: str, bytes_max: int = CONFIG_BYTES_MAX) -> bytes:
     try:
         with path.open("rb") as file:
-            content = file.read(CONFIG_BYTES_MAX + 1)
+            content = file.read(bytes_max + 1)
     except OSError as error:
         raise ConfigError(f"{path}: the {what} cannot be read ({error.strerror})") from None
-    if len(content) > CONFIG_BYTES_MAX:
-        raise ConfigError(
-            f"{path}: the {what} is larger than {CONFIG_BYTES_MAX} bytes, is it the right file?"
-        )
+    if len(content) > bytes_max:
+        raise ConfigError(f"{path}: the {what} is larger than {bytes_max} bytes, is it the right file?")
     return content
 
 

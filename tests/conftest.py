@@ -1,10 +1,13 @@
-"""What all tests share: a real Kafka, and a marker for each folder (`-m integration`)."""
+"""What all tests share: a real Kafka, a marker for each folder (`-m integration`), and what was skipped."""
 
 from __future__ import annotations
 
+import os
 import signal
+import time
+from collections import Counter
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -13,12 +16,14 @@ from tests.support.kafka import (  # noqa: F401  pytest finds fixtures and hooks
     own_broker,
     pytest_configure_node,
     pytest_report_header,
-    pytest_terminal_summary,
     pytest_unconfigure,
+    say_kafka,
     topic_prefix,
 )
 
 TESTS: Final = Path(__file__).parent
+MINUTES: Final = os.environ.get("TEST_MINUTES", "")
+ENDS: Final = time.monotonic() + float(MINUTES) * 60 if MINUTES else float("inf")
 FOLDERS: Final = ("unit", "property", "integration", "faults", "bench")
 
 
@@ -40,3 +45,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             folder = item.path.relative_to(TESTS).parts[0]
             if folder in FOLDERS:
                 item.add_marker(folder)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Begin no other test of a run that has had its time, so that a slow machine ends too."""
+    if time.monotonic() > ENDS:
+        pytest.skip(f"the {MINUTES} minutes of this run were over")
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Say which broker the tests ran on, and loudly what could not be tested on this machine."""
+    say_kafka(terminalreporter, config)
+    skipped = Counter(
+        (report.nodeid.partition("::")[0], report.longrepr[2].removeprefix("Skipped: "))
+        for report in terminalreporter.stats.get("skipped", ())
+    )
+    for (file, why), count in sorted(skipped.items()):
+        terminalreporter.write_line(f"!!! NOT tested here: {count} of {file}: {why}", red=True, bold=True)

@@ -48,15 +48,7 @@ class Changes:
             "on_delivery": self._delivered,
             "delivery.report.only.error": True,
         })  # fmt: skip
-        self._consumer = Consumer(
-            settings.kafka_config(
-                group_id=f"{settings.group}.cdc.{group}",
-                auto_offset_reset="earliest",
-                enable_auto_commit=False,
-                enable_partition_eof=True,
-                isolation_level="read_committed",
-            )
-        )
+        self._consumer = Consumer(settings.reader_config(f"{settings.group}.cdc.{group}"))
         self._consumer.subscribe(topics)
 
     def follow(self, goes_on: Callable[[], bool], *, exit_at_end: bool) -> None:

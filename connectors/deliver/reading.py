@@ -60,18 +60,13 @@ class Reading:
         self._loop = asyncio.get_running_loop()
         self._stopping = False
         self._consumer = Consumer(
-            settings.kafka_config(
-                group_id=settings.deliver_group(destination),
-                isolation_level="read_committed",
-                enable_auto_commit=False,
-                enable_partition_eof=True,
-                auto_offset_reset="earliest",
+            settings.reader_config(
+                settings.deliver_group(destination),
                 partition_assignment_strategy="range",
                 session_timeout_ms=settings.session_timeout_ms,
                 heartbeat_interval_ms=max(settings.session_timeout_ms // 4, 250),
                 fetch_wait_max_ms=50,
                 queued_max_messages_kbytes=16_384,
-                fetch_queue_backoff_ms=5,  # after its queue was full the client would rest for a second
             )
         )
 

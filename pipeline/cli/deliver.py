@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Common, Json, command, console, fail, group, say, say_json
+from .options import Common, Json, command, fail, group, printable, say, say_json
 
 app = group("Membership changes to HTTP destinations.")
 
@@ -161,11 +161,12 @@ def letters(
         if json_output:
             say_json(document)
         else:
-            console().print(
+            line = (
                 f"{instant(document['given_up_at'])} {document['destination']} {document['reason']} "
                 f"{document['detail']} {document['change']} {document['segment_id']} "
                 f"{document['profile_id']} #{document['sequence']}"
             )
+            say(printable(line))
 
 
 @command(app, "redrive")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -45,15 +45,15 @@ def explain(
     if svg:
         from .waterfall import to_svg
 
-        say(to_svg(headline(first, second, found), _parts(found)))
+        say(to_svg(headline(first, second, found), parts_of(found)))
     elif json_output:
         version = matcher.model.document()["version"]
-        say_json({"records": [first, second], "model_version": version, **_to_json(found)})
+        say_json({"records": [first, second], "model_version": version, **found.to_json()})
     else:
         say(headline(first, second, found))
-        for title, waterfall in _parts(found):
+        for title, waterfall in parts_of(found):
             say(title)
-            for line in _lines(waterfall):
+            for line in lines_of(waterfall):
                 say(line)
 
 
@@ -72,7 +72,7 @@ def headline(first: str, second: str, found: Explanation) -> str:
     return f"{first} and {second} are not one person: {why}"
 
 
-def _parts(found: Explanation) -> list[tuple[str, Waterfall]]:
+def parts_of(found: Explanation) -> list[tuple[str, Waterfall]]:
     """What is shown, with titles: the clusters only where they are more than the two records."""
     parts = [("the two records alone", found.pair)]
     if max(map(len, found.groups)) > 1:
@@ -87,7 +87,8 @@ def _named(group: tuple[str, ...]) -> str:
     return f"[{shown}{more}]"
 
 
-def _lines(found: Waterfall) -> Iterator[str]:
+def lines_of(found: Waterfall) -> Iterator[str]:
+    """A waterfall as text."""
     for label, weight, note in bars(found):
         yield f"  {label:<36}{weight:+8.2f}{f'  {note}' if note else ''}"
 
@@ -100,19 +101,3 @@ def bars(found: Waterfall) -> Iterator[tuple[str, float, str]]:
         yield f"{step.comparison}: {step.level}", step.weight, held
     yield "relatives would agree as well", found.relatives, ""
     yield "total", found.total, f"probability {found.probability:.4f}"
-
-
-def _to_json(found: Explanation) -> dict[str, Any]:
-    return {
-        "one_person": found.verdict == "one_person",
-        "verdict": found.verdict,
-        "threshold": found.threshold,
-        "pair": _waterfall_to_json(found.pair),
-        "clusters": {"records": found.groups, **_waterfall_to_json(found.clusters)},
-    }
-
-
-def _waterfall_to_json(found: Waterfall) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return {**asdict(found), "probability": found.probability}

@@ -207,7 +207,8 @@ def _shown(name: str, file: Any) -> Iterator[Any]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
-        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[produced]} touchpoints"),
+        TextColumn("{task.description}", markup=False), BarColumn(),
+        TextColumn("{task.fields[produced]} touchpoints"),
         TimeRemainingColumn(),
     )  # fmt: skip
     with Progress(*columns, console=console(stderr=True), transient=True) as progress:

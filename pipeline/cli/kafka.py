@@ -23,7 +23,6 @@ from confluent_kafka.admin import AdminClient
 
 from ..core.errors import Retryable
 from ..runtime.connect import CONNECT_S, connect, missing_topic
-from ..runtime.restore import QUEUE_BACKOFF_MS
 from ..settings import Settings
 
 __all__ = ["CONNECT_S", "connect"]
@@ -51,16 +50,11 @@ def partitions_of(admin: AdminClient, topics: Collection[str]) -> dict[str, list
 def reader(settings: Settings, positions: list[TopicPartition], **own: str | int | bool) -> Consumer:
     """A consumer that reads committed records from these positions and reports ends; it joins no group."""
     consumer = Consumer(
-        client_config(
-            settings,
-            group_id=f"{settings.group}.command",  # librdkafka wants a name; nothing is ever committed to it
-            isolation_level="read_committed",
-            enable_auto_commit=False,
-            enable_partition_eof=True,
-            auto_offset_reset="earliest",
-            fetch_wait_max_ms=50,
-            fetch_queue_backoff_ms=QUEUE_BACKOFF_MS,
-            **own,
+        settings.reader_config(
+            f"{settings.group}.command",
+            quiet=True,
+            socket_keepalive_enable=True,
+            **{"fetch_wait_max_ms": 50, **own},
         )
     )
     # Assigned without a connection, librdkafka sleeps through timers of half a second and more first.

@@ -211,17 +211,32 @@ def say_json(document: object) -> None:
     typer.echo(orjson.dumps(document, default=str))
 
 
+def printable(text: str) -> str:
+    """What others have written, for a terminal: nothing in it moves the cursor or changes colours."""
+    return text if text.isprintable() else "".join(one if one.isprintable() else "\ufffd" for one in text)
+
+
+def escaped(text: str) -> str:
+    """The same, for a line with markup: its brackets are none."""
+    from rich.markup import escape
+
+    return escape(printable(text))
+
+
 def cells(*texts: str) -> list[Text]:
-    """What users have written, for a row of a table: brackets are no markup, and nothing moves the cursor."""
+    """The same, for a row of a table."""
     from rich.text import Text
 
-    return [Text("".join(one if one.isprintable() else "\ufffd" for one in text)) for text in texts]
+    return [Text(printable(text)) for text in texts]
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A rich console: colours on a terminal only, and lines that are not wrapped or cut elsewhere."""
+    """A rich console: colours on a terminal only, and lines that are not wrapped or cut elsewhere.
+
+    Texts of others go through `escaped` or `cells`; `:names:` in them stay what they are.
+    """
     from rich.console import Console
 
     terminal = (sys.stderr if stderr else sys.stdout).isatty()
     width = None if terminal else PIPED_COLUMNS
-    return Console(stderr=stderr, highlight=False, soft_wrap=not terminal, width=width)
+    return Console(stderr=stderr, highlight=False, emoji=False, soft_wrap=not terminal, width=width)

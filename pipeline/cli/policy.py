@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -14,6 +14,8 @@ from .options import Common, Json, command, fail, say, say_json
 if TYPE_CHECKING:
     from ..settings import Settings
 
+RECORD_BYTES_MAX: Final = 1_000_000
+"""Of a policy with its model: what clients and brokers take as they come."""
 File = Annotated[Path, typer.Argument(metavar="FILE", help="the new identity policy in YAML")]
 
 
@@ -28,6 +30,7 @@ def rehearse(common: Common, file: File, json_output: Json = False) -> None:
     """Show what a new identity policy would make of everybody who is known. Nothing is changed."""
     from ..core.instant import format_instant
     from ..core.policy_change import fault_of_rules, notes_on
+    from ..core.published import Published
     from ..runtime.published import policy_in_force
     from ..runtime.rehearse import rehearse as rehearse_policy
     from ..settings import read_policy_file
@@ -35,14 +38,15 @@ def rehearse(common: Common, file: File, json_output: Json = False) -> None:
     from .kafka import connect
 
     settings = common.settings()
-    policy, text = read_policy_file(settings, file)
+    policy, text, model = read_policy_file(settings, file)
     connect(settings)
     present = policy_in_force(settings)
     _refuse(file, fault_of_rules(present.policy, policy))
     stored = read_stored(settings).values()
     definitions = [one.document for one in stored if not one.deleted and one.content_hash is not None]
     now_ms = time.time_ns() // 1_000_000
-    result = rehearse_policy(settings, present.text, text, definitions, now_ms).to_json()
+    after = Published(policy, text, model=model)
+    result = rehearse_policy(settings, present, after, definitions, now_ms).to_json()
     document = {
         "evaluated_at": format_instant(now_ms),
         "version": {"before": present.policy.version, "after": policy.version},
@@ -71,7 +75,7 @@ def publish(
     from .kafka import connect, partitions_of, send_all
 
     settings = common.settings()
-    policy, text = read_policy_file(settings, file)
+    policy, text, model = read_policy_file(settings, file)
     topic = settings.topics().policy
     partitions_of(connect(settings), [topic])
     present = policy_in_force(settings)
@@ -79,13 +83,19 @@ def publish(
     newest = max([one["version"] for one in _partitions(settings)], default=0)
     if policy.version <= newest:
         _refuse(file, f"version {newest} is in force on a partition, write version: {newest + 1}")
-    record = Published(policy, text, by, reason, time.time_ns() // 1_000_000)
-    send_all(settings, topic, [(POLICY_KEY, record.encode())])
-    notes = list(notes_on(present.policy, policy))
+    record = Published(policy, text, by, reason, time.time_ns() // 1_000_000, model)
+    value = record.encode()
+    if len(value) > RECORD_BYTES_MAX:
+        _refuse(file, f"with its model it takes {len(value)} bytes, write fewer than {RECORD_BYTES_MAX}")
+    send_all(settings, topic, [(POLICY_KEY, value)])
+    notes, replaced = list(notes_on(present.policy, policy)), present.policy.version
     if json_output:
-        say_json({"version": policy.version, "replaces": present.policy.version, "notes": notes})
+        trained = record.model_version or None
+        say_json({"version": policy.version, "replaces": replaced, "model": trained, "notes": notes})
         return
-    say(f"identity policy version {policy.version} is published and replaces {present.policy.version}")
+    say(f"identity policy version {policy.version} is published and replaces {replaced}")
+    if record.model:
+        say(f"with the matching model {record.model_version}")
     for note in notes:
         say(f"note: {note}")
     say("`elo wait` returns when it is applied everywhere, `elo identity show` shows how far it is")
@@ -116,6 +126,8 @@ def show(common: Common, json_output: Json = False) -> None:
     else:
         by, why = present.by or "somebody", f": {present.reason}" if present.reason else ""
         say(f"published at {at} by {by}{why}; the file has version {file.policy.version}")
+    if present.model:
+        say(f"with the matching model {present.model_version}")
     done = [one for one in partitions if one["applied"] and one["version"] == present.policy.version]
     say(f"applied on {len(done)} of {len(partitions)} partitions")
     for one in partitions:

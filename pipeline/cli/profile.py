@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import Common, Json, command, console, fail, group, say_json
+from .options import Common, Json, command, console, escaped, fail, group, say_json
 
 if TYPE_CHECKING:
     from rich.tree import Tree
@@ -62,12 +62,11 @@ def _find(settings: Settings, identifier: str) -> list[dict[str, Any]]:
 
 
 def _tree(record: Mapping[str, Any]) -> Tree:
-    from rich.markup import escape
     from rich.tree import Tree
 
     from .records import instant
 
-    tree = Tree(f"[bold cyan]{escape(record['profile_id'])}[/]")
+    tree = Tree(f"[bold cyan]{escaped(record['profile_id'])}[/]")
     sections: list[tuple[str, list[str]]] = [
         ("identifiers", [f"{entry['type']}:{entry['value']}" for entry in record["identifiers"]]),
         ("traits", [f"{name}: {value}" for name, value in sorted(record["traits"].items())]),
@@ -84,5 +83,5 @@ def _tree(record: Mapping[str, Any]) -> Tree:
         if lines:
             branch = tree.add(f"[bold]{title}[/]")
             for line in lines:
-                branch.add(escape(line))
+                branch.add(escaped(line))
     return tree

@@ -10,13 +10,12 @@ from typing import Any, Final
 
 import orjson
 from confluent_kafka import Message
-from rich.markup import escape
 
 from ..core.errors import InvariantViolation, Rejection
 from ..settings import Settings
 from ..wire.avro import decode_record
 from .kafka import connect, follow, partitions_of, positions, reader
-from .options import console
+from .options import console, escaped
 
 IDENTIFIERS_SHOWN: Final = 4  # in a line for people; --json has all
 REJECTED_HEADERS: Final = ("reason", "field", "detail", "topic", "partition", "offset")
@@ -109,46 +108,48 @@ def instant(ms: int) -> str:
 
 
 def _people(identifiers: list[Mapping[str, str]]) -> str:
-    shown = [escape(f"{entry['type']}:{entry['value']}") for entry in identifiers[:IDENTIFIERS_SHOWN]]
+    shown = [escaped(f"{entry['type']}:{entry['value']}") for entry in identifiers[:IDENTIFIERS_SHOWN]]
     more = len(identifiers) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
 def _change_line(record: Mapping[str, Any]) -> str:
     if record.get("tombstone"):
-        return f"[red]out[/]     {escape(record['segment_id'])}  [dim]{escape(record['profile_id'])}[/]"
+        return f"[red]out[/]     {escaped(record['segment_id'])}  [dim]{escaped(record['profile_id'])}[/]"
     colour = "green" if record["change"] == "entered" else "red"
     return (
         f"[dim]{instant(record['occurred_at'])}[/] [{colour}]{record['change']:7}[/] "
-        f"[bold]{escape(record['segment_id'])}[/] [dim]{escape(record['profile_id'])}[/] "
-        f"#{record['sequence']} {escape(record['cause'])} {_people(record['identifiers'])}".rstrip()
+        f"[bold]{escaped(record['segment_id'])}[/] [dim]{escaped(record['profile_id'])}[/] "
+        f"#{record['sequence']} {escaped(record['cause'])} {_people(record['identifiers'])}".rstrip()
     )
 
 
 def _profile_line(record: Mapping[str, Any]) -> str:
     if record.get("tombstone"):
-        return f"[red]gone[/] [dim]{escape(record['profile_id'])}[/]"
-    traits = " ".join(f"{escape(str(name))}={escape(str(value))}" for name, value in record["traits"].items())
-    inside = ", ".join(escape(name) for name in sorted(record["memberships"]))
+        return f"[red]gone[/] [dim]{escaped(record['profile_id'])}[/]"
+    traits = " ".join(
+        f"{escaped(str(name))}={escaped(str(value))}" for name, value in record["traits"].items()
+    )
+    inside = ", ".join(escaped(name) for name in sorted(record["memberships"]))
     return (
-        f"[dim]{instant(record['updated_at'])}[/] [cyan]{escape(record['profile_id'])}[/] "
+        f"[dim]{instant(record['updated_at'])}[/] [cyan]{escaped(record['profile_id'])}[/] "
         f"{_people(record['identifiers'])} [dim]{traits}[/] {sum(record['counters'].values())} events"
         + (f" [green]in {inside}[/]" if inside else "")
     )
 
 
 def _alias_line(record: Mapping[str, Any]) -> str:
-    edge = f" [dim]{escape(record['edge'])}[/]" if record.get("edge") else ""
+    edge = f" [dim]{escaped(record['edge'])}[/]" if record.get("edge") else ""
     return (
-        f"[dim]{instant(record['decided_at'])}[/] {escape(record['old_profile_id'])} → "
-        f"[cyan]{escape(record['profile_id'])}[/] {escape(record['cause'])}{edge}"
+        f"[dim]{instant(record['decided_at'])}[/] {escaped(record['old_profile_id'])} → "
+        f"[cyan]{escaped(record['profile_id'])}[/] {escaped(record['cause'])}{edge}"
     )
 
 
 def _rejected_line(record: Mapping[str, Any]) -> str:
     return (
-        f"[yellow]{escape(record['reason'])}[/] {escape(record['field'])} {escape(record['detail'])} "
-        f"[dim]{escape(str(record['topic']))}\\[{record['partition']}] offset {record['offset']}[/]"
+        f"[yellow]{escaped(record['reason'])}[/] {escaped(record['field'])} {escaped(record['detail'])} "
+        f"[dim]{escaped(str(record['topic']))}\\[{record['partition']}] offset {record['offset']}[/]"
     )
 
 

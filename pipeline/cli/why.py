@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from ..core.evidence import Edge
     from ..core.explain import WhyOne, WhyTwo
+    from ..core.matched import WhyMatch
     from ..core.policy import Policy
     from ..settings import Settings
 
@@ -117,6 +118,7 @@ def _one(answer: WhyOne, policy: Policy) -> Iterable[str]:
                 yield f"    {step.start} - {step.end}: {_seen(step.edge)}"
     yield from _section("decisions", _decided(answer))
     yield from _refused("refused links", answer.refused, policy)
+    yield from _matches(answer.matches, policy)
     yield from _section("what would change it", answer.would_change)
 
 
@@ -138,7 +140,17 @@ def _two(answer: WhyTwo, policy: Policy) -> Iterable[str]:
         refused = f" REFUSED ({reason_in_words(reason, policy)})" if reason else ""
         yield f"  {step.start} - {step.end}:{refused} {_seen(step.edge)}"
     yield from _section("decisions", _decided(answer))
+    yield from _matches(() if answer.match is None else (answer.match,), policy)
     yield from _section("what would change it", answer.would_change)
+
+
+def _matches(matches: Sequence[WhyMatch], policy: Policy) -> Iterable[str]:
+    from .why_match import lines_of_matches
+
+    if matches:
+        yield "  records"
+        for line in lines_of_matches(matches, policy):
+            yield f"    {line}"
 
 
 def _decided(answer: WhyOne | WhyTwo) -> list[str]:

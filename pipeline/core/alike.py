@@ -9,9 +9,9 @@ Source: docs/decisions/0026-matching-in-the-stream.md
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from .likeness import Judge, judge_of, record_text
 from .node import Component
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 UNLIKE: Final = "unlike"
 """Why a pair unites nobody although it is enough alike: the others of the two people are not."""
+Union: TypeAlias = tuple[tuple[str, ...], tuple[str, ...]]
+"""Two groups that were united: of each, the identifiers that have a record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,13 @@ class Alike:
     pairs: tuple[Pair, ...]
     records: Mapping[str, str]
     judge: Judge
+    unions: list[Union] | None = None
+    """Where somebody wants to know who was united with whom by matches: noted here, in order."""
+
+    def weigh(self, some: Sequence[str], others: Sequence[str]) -> float:
+        """The weight of two groups of identifiers that have records."""
+        records = self.records
+        return self.judge.weigh_groups([records[one] for one in some], [records[one] for one in others])
 
     def until(self, at_ms: int) -> Alike:
         """What was known at an instant of the past."""
@@ -82,16 +91,33 @@ def pairs_in(component: Component, policy: Policy) -> list[Pair]:
     return sorted(found.values(), key=lambda pair: (order_of(pair.stronger), order_of(pair.weaker)))
 
 
-def alike_in(component: Component, policy: Policy) -> Alike | None:
-    """What matching says about a component; None where it says nothing."""
-    pairs, judge = pairs_in(component, policy), judge_of(policy)
-    if judge is None or not pairs:
-        return None
+def matched_in(component: Component, policy: Policy) -> dict[tuple[str, str], float]:
+    """Every pair that a component was told of, whoever has the other one: (stronger, weaker) → weight."""
+    found: dict[tuple[str, str], float] = {}
+    for one, (_, edges) in component.matches.items():
+        if one in component.identifiers:
+            for other, weight in edges.items():
+                found.setdefault(policy.ordered(one, other), weight)
+    order_of = policy.order_of
+    return dict(sorted(found.items(), key=lambda pair: (order_of(pair[0][0]), order_of(pair[0][1]))))
+
+
+def records_in(component: Component, policy: Policy) -> dict[str, str]:
+    """Identifier → its comparison record, of those that have one."""
     records = {}
     for identifier in component.identifiers:
         facet = component.look(identifier)
         if facet is not None and (text := record_text(identifier, facet, policy)):
             records[identifier] = text
+    return records
+
+
+def alike_in(component: Component, policy: Policy) -> Alike | None:
+    """What matching says about a component; None where it says nothing."""
+    pairs, judge = pairs_in(component, policy), judge_of(policy)
+    if judge is None or not pairs:
+        return None
+    records = records_in(component, policy)
     whole = (one for one in pairs if one.stronger in records and one.weaker in records)
     return Alike(tuple(whole), records, judge)
 
@@ -102,12 +128,12 @@ def unite_alike(
     """Unite groups by their matches. Returns the pairs that could unite nobody, with the reason."""
     pairs = [one for one in alike.pairs if one.stronger in groups.parents and one.weaker in groups.parents]
     names: dict[str, tuple[int, str]] = {}
-    records: dict[str, list[str]] = {}
+    holders: dict[str, list[str]] = {}
     for identifier in sorted(identifiers, key=policy.order_of):
         root = groups.root(identifier)
         names.setdefault(root, policy.order_of(identifier))  # Its strongest identifier names a group.
         if identifier in alike.records:
-            records.setdefault(root, []).append(alike.records[identifier])
+            holders.setdefault(root, []).append(identifier)
     weights: dict[tuple[str, str], float] = {}
     least = alike.judge.matching.merge_above
     while True:
@@ -117,14 +143,16 @@ def unite_alike(
             if a == b or groups.obstacle(a, b):
                 continue
             if (a, b) not in weights:
-                weights[a, b] = alike.judge.weigh_groups(records[a], records[b])
+                weights[a, b] = alike.weigh(holders[a], holders[b])
             if weights[a, b] >= least:
                 found.append((-weights[a, b], names[a], names[b], a, b))
         if not found:
             break
         *_, a, b = min(found)  # The greatest weight; of several the strongest identifiers.
         groups.unite(a, b)
-        records[a] += records.pop(b)
+        if alike.unions is not None:
+            alike.unions.append((tuple(holders[a]), tuple(holders[b])))
+        holders[a] += holders.pop(b)
         weights = {ends: weight for ends, weight in weights.items() if a not in ends and b not in ends}
     return [
         (pair, groups.obstacle(a, b) or UNLIKE)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from .alike import Alike, alike_in
+from .alike import Alike, Union, alike_in, matched_in, records_in
 from .apart import Apart
 from .decisions import Decision, Rows, group_evidence, in_force
 from .facet import PAIR
@@ -102,7 +102,9 @@ class Evidence:
 
     `profiles`: identifier → the profile that it belongs to; who was only seen beside others and is refused
     there belongs to none. `awaited`: identifiers with an open claim. `told`: what keeps people apart. `rows`:
-    decisions, those that were undone among them.
+    decisions, those that were undone among them. `closed`: who may not link with it, and why. `records`:
+    identifier → comparison record. `matched`: every pair that is told to match, also with the identifiers of
+    other components, and its weight. `unions`: who was united by matches, in order.
     """
 
     root: str
@@ -113,7 +115,11 @@ class Evidence:
     awaited: frozenset[str]
     told: Told
     rows: Rows
-    alike: Alike | None = None
+    alike: Alike | None
+    closed: Mapping[str, str]
+    records: Mapping[str, str]
+    matched: Mapping[tuple[str, str], float]
+    unions: tuple[Union, ...]
 
     def members(self, identifier: str) -> list[str]:
         """The identifiers of the profile that an identifier belongs to, itself at least."""
@@ -154,7 +160,9 @@ def evidence_of(component: Component, profiles: Iterable[Profile], policy: Polic
     told = told_in(component, identifiers, Apart(policy)) if policy.apart_traits else NOTHING_TOLD
     rows = component.decisions
     alike = alike_in(component, policy)
-    groups, refused = group_evidence(rows, identifiers, links, component.inert, policy, told, alike)
+    unions: list[Union] = []
+    noting = None if alike is None else replace(alike, unions=unions)
+    groups, refused = group_evidence(rows, identifiers, links, component.inert, policy, told, noting)
     reasons = {(one.link.stronger, one.link.weaker): one.reason for one in refused if not one.match}
     judged = [replace(edge, reason=_reason(edge, reasons, component, awaited)) for edge in edges]
     unlike = {(one.link.stronger, one.link.weaker): one.reason for one in refused if one.match}
@@ -168,6 +176,10 @@ def evidence_of(component: Component, profiles: Iterable[Profile], policy: Polic
         told,
         rows,
         alike,
+        component.closed,
+        records_in(component, policy) if policy.matching is not None else {},
+        matched_in(component, policy),
+        tuple(unions),
     )
 
 

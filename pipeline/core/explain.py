@@ -32,6 +32,7 @@ from .evidence import (
 )
 from .identity import kind_of
 from .instant import format_instant
+from .matched import WhyMatch, why_match, why_matches
 from .policy import Policy
 
 
@@ -64,6 +65,7 @@ class WhyOne:
     policy_version: int
     would_change: tuple[str, ...]
     decisions: tuple[Decision, ...] = ()
+    matches: tuple[WhyMatch, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The shape of `elo why IDENTIFIER --json`."""
@@ -76,6 +78,7 @@ class WhyOne:
             "decisions": [one.to_json() for one in self.decisions],
             "identifiers": [tie.to_json() for tie in self.ties],
             "refused_links": [edge.to_json() for edge in self.refused],
+            "matches": [one.to_json() for one in self.matches],
             "policy_version": self.policy_version,
             "would_change": list(self.would_change),
         }
@@ -96,6 +99,7 @@ class WhyTwo:
     policy_version: int
     would_change: tuple[str, ...]
     decisions: tuple[Decision, ...] = ()
+    match: WhyMatch | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The shape of `elo why IDENTIFIER IDENTIFIER --json`."""
@@ -106,6 +110,7 @@ class WhyTwo:
             "decisions": [one.to_json() for one in self.decisions],
             "path": None if self.path is None else [step.to_json() for step in self.path],
             "refused_links": [edge.to_json() for edge in self.refused],
+            "match": None if self.match is None else self.match.to_json(),
             "policy_version": self.policy_version,
             "would_change": list(self.would_change),
         }
@@ -130,6 +135,9 @@ def why_one(evidence: Evidence, identifier: str, policy: Policy) -> WhyOne:
         policy.version,
         tuple(dict.fromkeys(sentences)),
         tuple(evidence.decisions_about(members)),
+        tuple(
+            sorted(why_matches(evidence, members, policy), key=lambda one: identifier not in one.identifiers)
+        ),
     )
 
 
@@ -144,7 +152,7 @@ def why_two(first: Evidence, second: Evidence, pair: tuple[str, str], policy: Po
         for evidence in both
         for one in evidence.decisions_about([*evidence.members(a), *evidence.members(b)])
     }
-    decisions = tuple(about.values())
+    decisions, match = tuple(about.values()), why_match(first, second, pair, policy)
     if a == b or (mine is not None and other is not None and mine.id == other.id):
         path = _path(edges, a, b)
         needed = [
@@ -155,7 +163,9 @@ def why_two(first: Evidence, second: Evidence, pair: tuple[str, str], policy: Po
         change = [f"without {_name(step)} they would be two profiles" for step in needed]
         if path and not change:
             change = ["no single link holds them together: other paths would remain"]
-        return WhyTwo(pair, _ids(mine, other), True, path, (), policy.version, tuple(change), decisions)
+        return WhyTwo(
+            pair, _ids(mine, other), True, path, (), policy.version, tuple(change), decisions, match
+        )
     found = path_between(edges, a, b, across=True)
     path = None if found is None else tuple(found)
     refused = tuple(step.edge for step in path or () if step.edge.reason)
@@ -164,7 +174,7 @@ def why_two(first: Evidence, second: Evidence, pair: tuple[str, str], policy: Po
     else:
         change = [sentence for edge in refused for sentence in _sentences(edge, both, policy, pair)]
     sentences = tuple(dict.fromkeys(change))
-    return WhyTwo(pair, _ids(mine, other), False, path, refused, policy.version, sentences, decisions)
+    return WhyTwo(pair, _ids(mine, other), False, path, refused, policy.version, sentences, decisions, match)
 
 
 def _name(step: Step) -> str:

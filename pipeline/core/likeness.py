@@ -17,6 +17,7 @@ import orjson
 from .facet import Facet
 from .matching.blocking import keys_of
 from .matching.compare import Comparer
+from .matching.explain import Waterfall, waterfall, waterfall_of_sums
 from .matching.model import Model, Sums
 from .matching.person import FIELDS, OTHER_NAMES, fields_of
 from .matching.record import CHARS_MAX, Record
@@ -67,9 +68,9 @@ class Judge:
 
     def __init__(self, matching: Matching) -> None:
         self.matching = matching
-        self.model: Model = shipped_model()
-        version = self.model.document()["version"]
-        rule = (version, matching.merge_above, matching.review_above, matching.block_records_max)
+        self.model: Model = matching.trained or shipped_model()
+        self.version = str(self.model.document()["version"])
+        rule = (self.version, matching.merge_above, matching.review_above, matching.block_records_max)
         self.mark = " ".join(map(str, rule))
         self._comparer = Comparer(self.model.frequencies)
 
@@ -80,16 +81,32 @@ class Judge:
 
     def weigh(self, a: str, b: str) -> float:
         """The weight of two records: the binary logarithm of the odds that they are of one person."""
-        return round(self.model.score(self._findings(a, b)) / log(2), WEIGHT_DIGITS)
+        return self.rounded(self.model.score(self._findings(a, b)) / log(2))
+
+    @staticmethod
+    def rounded(weight: float) -> float:
+        """A weight as it is written, and decides."""
+        return round(weight, WEIGHT_DIGITS)
 
     def weigh_groups(self, some: Sequence[str], others: Sequence[str]) -> float:
         """The same of two groups of records, each of which is one person."""
+        total = self.model.score_sums(self._sums(some, others), min(len(some), len(others)))
+        return self.rounded(total / log(2))
+
+    def _sums(self, some: Sequence[str], others: Sequence[str]) -> Sums:
         sums: Sums = {}
         for a in sorted(some):
             for b in sorted(others):
                 self.model.add(sums, self._findings(a, b))
-        total = self.model.score_sums(sums, min(len(some), len(others)))
-        return round(total / log(2), WEIGHT_DIGITS)
+        return sums
+
+    def explain(self, a: str, b: str) -> Waterfall:
+        """Every weight behind `weigh`."""
+        return waterfall(self.model, self._findings(a, b))
+
+    def explain_groups(self, some: Sequence[str], others: Sequence[str]) -> Waterfall:
+        """Every weight behind `weigh_groups`."""
+        return waterfall_of_sums(self.model, self._sums(some, others), min(len(some), len(others)))
 
 
 @lru_cache(maxsize=4)

@@ -19,7 +19,7 @@ from .policy_fields import (
     read_words,
     refuse,
 )
-from .policy_matching import Matching, read_matching
+from .policy_matching import Matching, Models, no_models, read_matching
 from .segments.document import DefinitionError, Node, Place, read_json, read_yaml, similar_to
 from .segments.pattern import pattern_fault
 
@@ -134,18 +134,20 @@ class Policy:
         return folded in self.blocked_values or any(p.search(folded) for p in self.blocked_patterns)
 
 
-def parse_policy(document: object) -> Policy:
+def parse_policy(document: object, models: Models = no_models) -> Policy:
     """Check the content of `identity.yaml`, already parsed, and return the policy.
 
+    `models`: gives the trained model that it names.
     Raises: DefinitionError, a ConfigError, with one sentence for the first thing that is wrong; its place is
     a path.
     """
-    return _policy(read_json(document))
+    return _policy(read_json(document), models)
 
 
-def read_policy(text: str) -> Policy:
+def read_policy(text: str, models: Models = no_models) -> Policy:
     """Check the text of `identity.yaml` and return the policy.
 
+    `models`: gives the trained model that it names.
     Raises: DefinitionError, a ConfigError, with one sentence that names line and column of the first thing
     that is wrong.
     """
@@ -154,10 +156,10 @@ def read_policy(text: str) -> Policy:
         raise DefinitionError(Place("", 1, 1), "there is no identity policy here", f"write {_EXAMPLE}")
     if len(nodes) > 1:
         raise DefinitionError(nodes[1].place, "a second document begins here", "write one policy per file")
-    return _policy(nodes[0])
+    return _policy(nodes[0], models)
 
 
-def _policy(node: Node) -> Policy:
+def _policy(node: Node, models: Models) -> Policy:
     top = Section(node, WHOLE, _TOP, _EXAMPLE)
     namespaces = _namespaces(top)
     rules = _rules(top, namespaces)
@@ -183,7 +185,7 @@ def _policy(node: Node) -> Policy:
         traits=survivorship,
         apart_traits=_apart_traits(top.entries.get("cannot_link"), survivorship),
         namespaces=namespaces,
-        matching=read_matching(top.entries.get("matching")),
+        matching=read_matching(top.entries.get("matching"), models),
     )
 
 

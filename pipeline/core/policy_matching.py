@@ -5,12 +5,14 @@ It must not know how records are compared.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Final
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
 
+from .matching.document import MalformedModel
+from .matching.model import Model
 from .policy_fields import Section
-from .segments.document import Node
+from .segments.document import Node, similar_to
 
 EXAMPLE: Final = "matching: {model: shipped, merge_above: 10, review_above: 4}"
 MERGE_ABOVE: Final = 10.0
@@ -21,10 +23,15 @@ BLOCK_MAX: Final = 1_000
 _KEYS: Final = ("model", "merge_above", "review_above", "block_records_max")
 
 
-class ModelName(StrEnum):
-    """Which model weighs."""
+SHIPPED: Final = "shipped"
+FILE_SUFFIX: Final = ".json"
+Models: TypeAlias = Callable[[str], Model]
+"""The trained model that goes by a name in the policy. Raises MalformedModel."""
 
-    SHIPPED = "shipped"
+
+def no_models(name: str) -> Model:
+    """For a policy that comes without a trained model."""
+    raise MalformedModel("none comes with this policy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,27 +41,31 @@ class Matching:
 
     `merge_above`: a pair of at least this weight is evidence of one person. `review_above`: a pair of at
     least this weight is shown to a steward. `block_records_max`: a blocking key that more records have finds
-    nobody.
+    nobody. `model`: `shipped`, or the version of the trained one, which is `trained`.
     """
 
-    model: ModelName = ModelName.SHIPPED
+    model: str = SHIPPED
     merge_above: float = MERGE_ABOVE
     review_above: float = REVIEW_ABOVE
     block_records_max: int = BLOCK_RECORDS_MAX
+    trained: Model | None = field(default=None, compare=False, repr=False)
+    """The version says all of it: it is a hash of the content."""
 
 
-def read_matching(node: Node | None) -> Matching | None:
+def read_matching(node: Node | None, models: Models) -> Matching | None:
     """The section `matching`; None without one: nobody is compared."""
     if node is None:
         return None
     section = Section(node, "matching", _KEYS, EXAMPLE)
     if "model" not in section.entries:
         node.refuse("matching has no model", f"write for example {EXAMPLE}")
+    trained = _trained(section.entries["model"], models)
     found = Matching(
-        model=section.choice("model", ModelName, ModelName.SHIPPED),
+        model=SHIPPED if trained is None else str(trained.document()["version"]),
         merge_above=_weight(section, "merge_above", MERGE_ABOVE),
         review_above=_weight(section, "review_above", REVIEW_ABOVE),
         block_records_max=section.integer("block_records_max", BLOCK_RECORDS_MAX, least=2),
+        trained=trained,
     )
     if found.review_above > found.merge_above:
         place = section.entries.get("review_above", node)
@@ -64,6 +75,24 @@ def read_matching(node: Node | None) -> Matching | None:
         place = section.entries["block_records_max"]
         place.refuse(f"matching.block_records_max is {found.block_records_max}", f"write at most {BLOCK_MAX}")
     return found
+
+
+def _trained(node: Node, models: Models) -> Model | None:
+    """The model that a policy names; None for the shipped one."""
+    name, path = node.value, "matching.model"
+    if not isinstance(name, str):
+        node.refuse(
+            f"{path} is one word, not {node.kind()}", f"write {SHIPPED}, or the name of a model's file"
+        )
+    if name == SHIPPED:
+        return None
+    if not name.endswith(FILE_SUFFIX):
+        hint = similar_to(name, (SHIPPED,), f"write a file's name that ends in {FILE_SUFFIX}, or")
+        node.refuse(f"{path} cannot be {name!r}", hint)
+    try:
+        return models(name)
+    except MalformedModel as error:
+        node.refuse(f"the model {name} cannot be used: {error}", "name a file of `elo identity train`")
 
 
 def _weight(section: Section, key: str, default: float) -> float:

@@ -22,9 +22,9 @@ import structlog
 
 from ..core.errors import ConfigError
 from ..core.messages import Adopted
-from ..core.policy import Policy, read_policy
+from ..core.policy import Policy
 from ..core.policy_change import PolicyChange, fault_of
-from ..core.published import POLICY_KEY, Published
+from ..core.published import POLICY_KEY, Published, policy_of
 from ..core.resolver import Resolver
 from . import metrics
 from .checkpoint import address_of
@@ -41,8 +41,13 @@ PAUSE_FACTOR: Final = 10  # while touches come, a step is followed by so many ti
 NOT_LOOKED: Final = -1
 
 log = structlog.get_logger()
-parse: Final = lru_cache(maxsize=8)(read_policy)
-"""The policies of all partitions of a worker, each read once."""
+parse: Final = lru_cache(maxsize=8)(policy_of)
+"""The policies of all partitions of a worker, each read once, from its text and its model."""
+
+
+def model_key(version: str) -> bytes:
+    """State key of a trained model; it begins like that of the work, for it goes where that goes."""
+    return WORK_KEY + version.encode()
 
 
 class Work(msgspec.Struct):
@@ -50,7 +55,8 @@ class Work(msgspec.Struct):
 
     `offset`: next offset of `identity.policy`; `before`: the policy that it replaces, while work is left;
     `cursor`: root of the last component judged; `told`: all partitions know that it is in use here; `taken`:
-    partition → version that is in use there, as it told.
+    partition → version that is in use there, as it told; `model`, `model_before`: versions of the trained
+    models that the two policies name. These are kept by themselves: a step does not write them again.
     """
 
     text: str = ""
@@ -60,6 +66,8 @@ class Work(msgspec.Struct):
     done: bool = True
     told: bool = True
     taken: dict[str, int] = {}
+    model: str = ""
+    model_before: str = ""
 
 
 class Adoption:
@@ -88,13 +96,21 @@ class Adoption:
         self._looked = NOT_LOOKED
         self._flushed = False
         stored = store.get(WORK_KEY)
-        self.work = Work(text=file.text) if stored is None else msgspec.json.decode(stored, type=Work)
         self._stored = stored is not None
-        self.policy = parse(self.work.text)
+        self.work = Work(text=file.text, model=file.model_version)
+        if stored is not None:
+            self.work = msgspec.json.decode(stored, type=Work)
+        self.policy = self._parse(self.work.text, self.work.model)
         self._before = self.policy
         self._used: tuple[str, str, bool] | None = None
         self._check_file()
         self._use()
+
+    def _parse(self, text: str, version: str) -> Policy:
+        model = self._store.value(model_key(version)) if version else b""
+        if model is None and version == self._file.model_version:
+            model = self._file.model  # Nothing is kept yet.
+        return parse(text, model or b"")
 
     def _check_file(self) -> None:
         """A file that would be overlooked is refused, one that is overridden is mentioned."""
@@ -161,9 +177,15 @@ class Adoption:
         work = copy(self.work)
         work.offset = offset
         wanted = greatest(self._file, self._published())
+        if not self._stored:
+            self._keep_model(self._file)
         if wanted.policy.version > self.policy.version and self._may_take(wanted):
             work.before, work.text, work.cursor = work.text, wanted.text, ""
+            work.model_before, work.model = work.model, wanted.model_version
+            self._keep_model(wanted)
             work.told, work.done = False, not self._store.has_components()
+            if work.done:
+                self._drop_before(work)
             self._flushed = False
             log.info("identity policy taken into use", partition=self._partition,
                      version=wanted.policy.version, by=wanted.by, reason=wanted.reason)  # fmt: skip
@@ -173,6 +195,16 @@ class Adoption:
             self._use()
             reach("policy.taken")
         return before
+
+    def _keep_model(self, wanted: Published) -> None:
+        if wanted.model:
+            self._store.put(model_key(wanted.model_version), wanted.model)
+
+    def _drop_before(self, work: Work) -> None:
+        """Nobody is judged by the policy before any more."""
+        if work.model_before and work.model_before != work.model:
+            self._store.put(model_key(work.model_before), None)
+        work.before = work.model_before = ""
 
     def _may_take(self, wanted: Published) -> bool:
         """What cannot take the place of the policy in force is left alone; from a file it is fatal."""
@@ -200,8 +232,8 @@ class Adoption:
         used = work.text, work.before, work.done
         if used != self._used:
             self._used = used
-            self.policy = parse(work.text)
-            self._before = parse(work.before or work.text)
+            self.policy = self._parse(work.text, work.model)
+            self._before = self._parse(work.before, work.model_before) if work.before else self.policy
             resolver.use(self.policy)
             resolver.adopt(None if work.done else PolicyChange(self._before, self.policy))
         if resolver.adopter is not None:
@@ -244,6 +276,7 @@ class Adoption:
             if component is not None and not component.redirect:
                 resolver.adopt_next(component, now_ms)
         if len(found) < STEP:
-            work.done, work.before, work.cursor = True, "", ""
+            work.done, work.cursor = True, ""
+            self._drop_before(work)
         else:
             work.cursor = found[-1][0]

@@ -88,13 +88,7 @@ class Control(Generic[Value]):
 
     def _follow(self) -> None:
         consumer = Consumer(
-            self._settings.kafka_config(
-                group_id=f"{self._settings.group}-definitions",
-                enable_auto_commit=False,
-                enable_partition_eof=True,
-                isolation_level="read_committed",
-                fetch_wait_max_ms=100,
-            )
+            self._settings.reader_config(f"{self._settings.group}-definitions", fetch_wait_max_ms=100)
         )
         consumer.assign([TopicPartition(self._topic, 0, 0)])
         offset, values = self.view

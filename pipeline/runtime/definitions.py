@@ -113,6 +113,7 @@ class Definitions:
         self.work = Work()
         self.applied: dict[str, Definition] = {}
         self._used: tuple[dict[str, Definition], list[str]] | None = None
+        self._shown: tuple[int, int] | None = None
         for key, value in store.scan(DEFINITION_KEY):
             if key == WORK_KEY:
                 self.work = msgspec.json.decode(value, type=Work)
@@ -239,12 +240,18 @@ class Definitions:
         """
         pending = [] if self.work.done or self._all_filled() else list(self.work.changed)
         self._resolver.outputs.silent = () if self.work.done else self.work.silent
-        metrics.DEFINITIONS_PENDING.labels(self._partition).set(self.open_steps())
-        metrics.BACKFILL_REMAINING.labels(self._partition).set(self.work.fill_end - self.work.fill_next)
+        self._show(self.open_steps(), self.work.fill_end - self.work.fill_next)
         if self._used is not None and self._used[0] is self.applied and self._used[1] == pending:
             return  # `applied` is replaced, never changed.
         self._used = self.applied, pending
         self._resolver.outputs.use(Catalogue(self.applied.values()), pending)
+
+    def _show(self, pending: int, remaining: int) -> None:
+        """Bring the gauges up to date, where something has changed: news of fills come with each batch."""
+        if self._shown != (pending, remaining):
+            self._shown = pending, remaining
+            metrics.DEFINITIONS_PENDING.labels(self._partition).set(pending)
+            metrics.BACKFILL_REMAINING.labels(self._partition).set(remaining)
 
     def _is_applied(self, definition: Definition) -> bool:
         """Whether this is what is applied, apart from a pause."""

@@ -293,7 +293,7 @@ class Growth:
         work, policy = works_of(state)
         everybody = [str(number) for number in range(self._wanted)]
         work.filled = dict.fromkeys(everybody, work.offset)
-        policy.taken = dict.fromkeys(everybody, adoption.parse(policy.text).version if policy.text else 0)
+        policy.taken = dict.fromkeys(everybody, version_in(state, policy))
         records = {key: value for key, value in items(state) if is_of_partition(key) and key != SPLIT_KEY}
         changed = {}
         if definitions.WORK_KEY in records:
@@ -338,6 +338,14 @@ def is_of_partition(key: bytes) -> bool:
 def node_of(key: bytes) -> bytes:
     """The node that a key of the state belongs to."""
     return key[1:-3] if key[:1] == PAGE_KEY else key[1:]
+
+
+def version_in(state: Rdict, work: adoption.Work) -> int:
+    """The version of the policy in force; 0 if none was taken yet."""
+    if not work.text:
+        return 0
+    model = state.get(adoption.model_key(work.model)) if work.model else b""
+    return adoption.parse(work.text, model or b"").version
 
 
 def works_of(state: Rdict) -> tuple[definitions.Work, adoption.Work]:

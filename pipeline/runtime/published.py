@@ -20,7 +20,8 @@ log = structlog.get_logger()
 
 def policy_of_file(settings: Settings) -> Published:
     """The policy that `ELO_IDENTITY` names. Raises ConfigError."""
-    return Published(*read_policy_file(settings, settings.identity or SHIPPED_POLICY))
+    policy, text, model = read_policy_file(settings, settings.identity or SHIPPED_POLICY)
+    return Published(policy, text, model=model)
 
 
 def read_published(settings: Settings) -> Published | None:

@@ -21,7 +21,6 @@ from ..core.errors import ConfigError, Retryable
 from ..core.reconcile import Book, Fate
 from ..core.touch import EVENT_HASH, OFFSET_BITS, origin_of, partition_origin
 from ..settings import Settings
-from .restore import QUEUE_BACKOFF_MS
 
 MARGIN_MS: Final = 10 * 60_000
 """Clocks of producers differ from the broker's: touches are read from so long before the touchpoints on."""
@@ -57,17 +56,7 @@ class Reader:
 
     def __init__(self, settings: Settings, positions: Mapping[Partition, int]) -> None:
         self._reached = dict(positions)
-        self._consumer = Consumer(
-            settings.kafka_config(
-                group_id=f"{settings.group}-reconcile",  # librdkafka wants a name; nothing is committed to it
-                enable_auto_commit=False,
-                isolation_level="read_committed",
-                enable_partition_eof=True,
-                auto_offset_reset="earliest",
-                fetch_wait_max_ms=50,
-                fetch_queue_backoff_ms=QUEUE_BACKOFF_MS,
-            )
-        )
+        self._consumer = Consumer(settings.reader_config(f"{settings.group}-reconcile", fetch_wait_max_ms=50))
         self._consumer.list_topics(timeout=REQUEST_S)  # Without a connection it sleeps for seconds first.
         self._consumer.assign([TopicPartition(*key, offset) for key, offset in positions.items()])
 

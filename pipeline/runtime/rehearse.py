@@ -15,8 +15,9 @@ from multiprocessing import get_context
 from typing import Any
 
 from ..core.node import Component, page_key
-from ..core.policy import Policy, read_policy
+from ..core.policy import Policy
 from ..core.policy_change import PolicyChange
+from ..core.published import Published, policy_of
 from ..core.rehearsal import Rehearsal, Rehearsing
 from ..core.segments.catalogue import Catalogue
 from ..core.segments.parse import definition_from_json
@@ -27,20 +28,21 @@ from .restore import partitions_of
 
 @dataclass(frozen=True, slots=True)
 class Rehearse:
-    """What is to be rehearsed; policies as their text and definitions as JSON, so that it can be sent."""
+    """What is to be rehearsed, so that it can be sent: policies as text and model, definitions as JSON."""
 
     settings: Settings
-    before: str
-    after: str
+    before: tuple[str, bytes]
+    after: tuple[str, bytes]
     definitions: tuple[Any, ...]
     now_ms: int
 
 
 def rehearse(
-    settings: Settings, before: str, after: str, definitions: Iterable[Any], now_ms: int
+    settings: Settings, before: Published, after: Published, definitions: Iterable[Any], now_ms: int
 ) -> Rehearsal:
     """Judge every live component under both policies. Instants in ms."""
-    what = Rehearse(settings, before, after, tuple(definitions), now_ms)
+    written = (before.text, before.model), (after.text, after.model)
+    what = Rehearse(settings, *written, tuple(definitions), now_ms)
     numbers = range(partitions_of(settings, settings.topics().state))
     processes = min(len(numbers), os.cpu_count() or 1)
     result = Rehearsal()
@@ -66,7 +68,7 @@ def rehearsing(
 
 def _rehearse_partition(what: Rehearse, number: int) -> Rehearsal:
     """Runs in a process of its own."""
-    before, after = read_policy(what.before), read_policy(what.after)
+    before, after = policy_of(*what.before), policy_of(*what.after)
     judge = rehearsing(what.settings, before, after, what.definitions, what.now_ms)
     components, pages = latest_records(what.settings, number)
 

@@ -25,15 +25,7 @@ class Rereading:
         last. None within READ_S if none comes.
         """
         if self._consumer is None:
-            self._consumer = Consumer(
-                self._settings.kafka_config(
-                    group_id=f"{self._settings.group}-history",
-                    enable_auto_commit=False,
-                    enable_partition_eof=True,
-                    isolation_level="read_committed",
-                    auto_offset_reset="earliest",
-                )
-            )
+            self._consumer = Consumer(self._settings.reader_config(f"{self._settings.group}-history"))
             self._consumer.assign([TopicPartition(self._touches, self._partition, start)])
         records = []
         # Whoever asks for many waits for all of them, and the batch, with its touches, waits as well.

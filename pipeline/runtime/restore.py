@@ -25,10 +25,6 @@ from .store import WRITE_RECORDS_MAX, Position, Store, history_key, pack_seen
 POLL_S: Final = 0.05  # a poll sits it out whenever fewer records are there than it asked for
 SILENCE_POLLS_MAX: Final = 1_200  # a minute: the broker may restart meanwhile
 FETCH_WAIT_MS: Final = 20  # the broker tells the end of a partition only after this time
-QUEUE_BACKOFF_MS: Final = 5
-"""The client's own is a second: so long it fetches nothing whenever its queue was full, which is emptied in
-milliseconds. With it, reading is 6 to 8 times slower.
-"""
 PATIENCE_S: Final = 0.5  # a transaction that stays open longer belongs to a worker that is gone
 
 
@@ -60,17 +56,13 @@ def read_logs(
 ) -> Iterator[list[Any]]:
     """The same of several partitions: `starts` says from which offset. Each is read in its order."""
     consumer = Consumer(
-        settings.quiet_kafka_config(
-            group_id=f"{settings.group}-restore",
-            enable_auto_commit=False,
-            isolation_level="read_committed",
-            enable_partition_eof=True,
-            auto_offset_reset="earliest",
+        settings.reader_config(
+            f"{settings.group}-restore",
+            quiet=True,
             fetch_wait_max_ms=FETCH_WAIT_MS,
             fetch_max_bytes=4 * 1024 * 1024,
             max_partition_fetch_bytes=4 * 1024 * 1024,
             queued_max_messages_kbytes=8 * 1024,
-            fetch_queue_backoff_ms=QUEUE_BACKOFF_MS,
             check_crcs=False,
         )
     )

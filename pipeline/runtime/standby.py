@@ -25,7 +25,7 @@ from ..transport import HOPELESS
 from . import metrics
 from .environment import Environment, wall_ms
 from .opening import open_store
-from .restore import QUEUE_BACKOFF_MS, apply_history, topic_id
+from .restore import apply_history, topic_id
 from .store import Position, Store
 from .timers import timer_key
 
@@ -232,16 +232,11 @@ class Standby:
     def _make_consumer(self) -> Consumer:
         settings = self._environment.settings
         return Consumer(
-            settings.kafka_config(
-                group_id=f"{settings.group}-restore",
-                enable_auto_commit=False,
-                isolation_level="read_committed",
-                enable_partition_eof=True,
-                auto_offset_reset="earliest",
+            settings.reader_config(
+                f"{settings.group}-restore",
                 fetch_wait_max_ms=500,
                 queued_min_messages=5_000,
                 queued_max_messages_kbytes=8 * 1024,
-                fetch_queue_backoff_ms=QUEUE_BACKOFF_MS,
                 check_crcs=False,
             )
         )

@@ -46,6 +46,7 @@ class Watchdog:
 
     def start(self) -> None:
         """Watch from now on, until the process ends."""
+        self._set_backstop()
         threading.Thread(target=self._run, name="watchdog", daemon=True).start()
 
     def stop(self) -> None:
@@ -61,9 +62,12 @@ class Watchdog:
 
     def _run(self) -> None:
         while not self._stopping.wait(LOOK_S):
-            faulthandler.dump_traceback_later(self.limit_s + BACKSTOP_S, exit=True)
+            self._set_backstop()
             self.look()
         faulthandler.cancel_dump_traceback_later()
+
+    def _set_backstop(self) -> None:
+        faulthandler.dump_traceback_later(self.limit_s + BACKSTOP_S, exit=True)
 
     def _bite(self, what: str) -> None:
         saying = threading.Thread(target=self._say, args=(what,), daemon=True)

@@ -82,12 +82,13 @@ class Consumer(GroupMember):
         return True
 
     def begin_at(self, tp: TP, offset: int) -> int:
-        """Start reading a partition of a held topic at `offset`, or start again there.
+        """Start reading a partition of a held topic at `offset`, or start again there, paused or not.
 
         Returns: the epoch of the batches to come, 0 if it is the first time.
         """
         partition = self._partitions.get(tp)
         if partition is not None and partition.begun:
+            partition.paused = False  # By whoever read before.
             return self.rewind(tp, offset)
         self.begin(tp, offset)
         return 0

@@ -36,7 +36,7 @@ _POLICY: Final[dict[str, Any]] = {
     "required": ["version", "document", "by", "reason", "published_at"],
     "properties": {
         "version": {"type": "integer"}, "document": _TEXT, "by": _TEXT, "reason": _TEXT,
-        "published_at": {"type": "integer"},
+        "published_at": {"type": "integer"}, "model": {"type": ["object", "null"]},
     },
 }  # fmt: skip
 _DEFINITION_CHANGE: Final[dict[str, Any]] = {

@@ -1,4 +1,4 @@
-"""Three brokers, each killed and started again under load: nothing lost or doubled, and fresh again soon.
+"""Three brokers under load, one or two of them killed and started again: nothing is lost or doubled.
 
 python -m pytest tests/faults/test_cluster.py -m soak -s
 """
@@ -30,6 +30,8 @@ BACK_S = SPAN_S + FRESH_S  # when the newest span began that can be judged
 LOOK_S = 0.5
 NEVER = float("inf")
 DOWN_S = 15.0  # longer than the session of a broker: others take over what it had
+BOTH_DOWN_S = 30.0
+WARM_UP_S = 10.0
 AFTER_S = 10.0  # how long is looked at, once it must be fresh again
 
 
@@ -95,5 +97,27 @@ def test_any_one_of_three_brokers_may_die_and_come_back(cluster: Cluster, tmp_pa
         assert_equal_to_oracle(fleet, [*crowd.sent, *newcomers.sent], SEGMENTS)
         assert [worker.process.poll() for worker in fleet.workers.values()] == [None, None]
         assert max(again_s) < FRESH_AGAIN_S
+    finally:
+        fleet.close()
+
+
+def test_two_of_three_brokers_may_be_away_for_half_a_minute(cluster: Cluster, tmp_path: Path) -> None:
+    fleet = Fleet(cluster.bootstrap, "c.", tmp_path, session_timeout_ms=SESSION_MS)
+    crowd = Crowd(seed=96, people=400)
+    try:
+        fleet.elo("topics", "create", "--partitions", 4, "--replication-factor", 3)
+        fleet.apply(*DEFINITIONS)
+        fleet.start("a", "b")
+        cluster.wait_in_sync()
+        with Load(fleet, crowd.take, RATE):
+            time.sleep(WARM_UP_S)
+            for node in cluster.nodes[:2]:
+                node.kill()
+            time.sleep(BOTH_DOWN_S)
+            cluster.start()
+            time.sleep(AFTER_S)
+        settle(fleet)
+        assert_equal_to_oracle(fleet, crowd.sent)
+        assert [worker.process.poll() for worker in fleet.workers.values()] == [None, None]
     finally:
         fleet.close()

@@ -58,7 +58,7 @@ def test_changes_are_signed_with_every_key_and_letters_are_sent_again_exactly(
     try:
         deliverer.start()
         made = changes.crowd(60, profiles=10, seed=1)
-        made.append(changes.make("p3", "c", identifiers=()))
+        made.append(changes.make("[p3]", "c", identifiers=()))
         changes.send(made)
         refused = {one.change_id for one in made if (one.profile_id, one.segment_id) == ("p7", "a")}
         wanted = {one.change_id for one in made if one.segment_id == "a"} - refused
@@ -80,6 +80,7 @@ def test_changes_are_signed_with_every_key_and_letters_are_sent_again_exactly(
         assert {one["change_id"] for one in letters.documents} == refused
         assert {(one["reason"], one["detail"]) for one in letters.documents} == {("refused", "HTTP 422")}
         assert "example.com" not in letters.out
+        assert " entered c [p3] #1\n" in deployment.elo("deliver", "letters", "--destination", "braze").out
         shown = status(deployment, deliverer)
         assert [shown[name]["letters"] for name in ("signed", "picky", "braze")] == [0, len(refused), 1]
         for others in (("--reason", "exhausted"), ("--until", "1h"), ("--destination", "signed")):

@@ -34,6 +34,7 @@ from tests.support.laws import profiles_of
 from tests.support.memory import Cluster
 from tests.support.memory_definitions import MemoryControl
 from tests.support.memory_policies import MemoryChanges, MemoryPolicies, published
+from tests.support.models import policy_from
 from tests.support.plays import BEGIN_MS, any_chaos, check_all, feed, maybe_large, sent, state_hash_of
 from tests.support.segment_cases import HOUR_MS, START_MS, random_definition
 
@@ -42,6 +43,7 @@ ALL: Final = int(os.environ.get("ELO_TEST_SEEDS", "200"))
 ORDERS: Final = 10
 END_MS: Final = START_MS + 72 * HOUR_MS
 """Later than any order needs; windows of up to some hours have run out, others have not."""
+MODELS: Final = ("shipped", "model-1.json", "model-2.json")
 SIZES: Final = (1, 2, 3, 5, 8, 16)
 
 
@@ -60,7 +62,7 @@ class History:
             self.touches = described(rng, self.touches)
             for policy in self.policies:
                 if rng.random() < 0.8:
-                    policy["matching"] = matching_section(rng)
+                    policy["matching"] = matching_section(rng, MODELS)
 
     def play(self, order: int, rng: random.Random) -> Cluster:
         """Let it happen in one of its orders."""
@@ -78,7 +80,7 @@ class History:
         feed(cluster, rng, arrivals[change_at:])
         cluster.advance(END_MS)
         cluster.advance(END_MS + 2_000)  # After a crash a profile is published only when it is due.
-        cluster.policy = parse_policy(second)
+        cluster.policy = policy_from(second)
         return cluster
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -250,13 +250,14 @@ def described(rng: random.Random, touches: Iterable[Touch]) -> list[Touch]:
     return found
 
 
-def matching_section(rng: random.Random) -> dict[str, Any]:
-    """How records are compared: blocks so small that they are full all the time, weights between which many
-    pairs lie.
+def matching_section(rng: random.Random, models: Sequence[str] = ("shipped",)) -> dict[str, Any]:
+    """How records are compared: by one of these models, with blocks so small that they are full all the time,
+    and weights between which many pairs lie.
     """
     review_above = rng.choice([0, 4])
     merge_above = review_above + rng.choice([0, 3, 8])
-    return {"model": "shipped", "merge_above": merge_above, "review_above": review_above,
+    model = models[0] if len(models) == 1 else rng.choice(models)
+    return {"model": model, "merge_above": merge_above, "review_above": review_above,
             "block_records_max": rng.choice([2, 3, 5, 60])}  # fmt: skip
 
 

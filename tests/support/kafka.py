@@ -197,7 +197,7 @@ def pytest_report_header(config: pytest.Config) -> str | None:
     return f"kafka: {names[choose(os.environ)]}"
 
 
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+def say_kafka(terminalreporter: Any, config: pytest.Config) -> None:
     """Say which broker the tests really took; nothing when none of them needed one."""
     directory = config.stash.get(SHARED_DIR, None)
     used = config.stash.get(USED, None) or (read_state(directory) if directory else None)

@@ -21,13 +21,14 @@ from pipeline.runtime.rehearse import rehearsing
 from pipeline.settings import Settings
 from tests.support.memory import PROFILE_KEY, Cluster, Partition
 from tests.support.memory_definitions import MemoryControl, MemoryDefinitions
+from tests.support.models import model_in
 
 
 def published(document: Mapping[str, Any]) -> Published:
     """A policy as it stands on its topic. JSON is YAML."""
     text = orjson.dumps(document).decode()
-    value = orjson.dumps({"document": text, "by": "ana", "reason": "a test", "published_at": 1})
-    return decode_published(value)
+    record = {"document": text, "by": "ana", "reason": "a test", "published_at": 1}
+    return decode_published(orjson.dumps(record | {"model": model_in(document)}))
 
 
 class MemoryPolicies:

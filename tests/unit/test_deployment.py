@@ -45,7 +45,8 @@ CASES: Final[dict[str, dict[str, Any]]] = {
     },
     "no strimzi": {"strimzi": {"enabled": False}, "topicsJob": {"enabled": True}},
     "no login": {"kafka": {"securityProtocol": "PLAINTEXT", "caSecret": {"name": "", "key": "ca.crt"}}},
-    "least": {"collect": {"enabled": False}, "networkPolicy": {"enabled": False}, "worker": {"replicas": 1}},
+    "least": {"collect": {"enabled": False}, "reconcile": {"enabled": False},
+              "networkPolicy": {"enabled": False}, "worker": {"replicas": 1}},
 }  # fmt: skip
 WRONG: Final[list[tuple[dict[str, Any], str]]] = [
     ({"profileKey": {"secret": ""}}, "profileKey.secret"),
@@ -54,6 +55,7 @@ WRONG: Final[list[tuple[dict[str, Any], str]]] = [
     ({"workers": {"replicas": 3}}, "workers"),
     ({"kafka": {"securityProtocol": "TLS"}}, "securityProtocol"),
     ({"worker": {"replicas": "two"}}, "replicas"),
+    ({"reconcile": {"since": "an hour"}}, "since"),
 ]
 STRIMZI: Final = {
     "KafkaTopic": {
@@ -295,6 +297,22 @@ def test_users_of_the_chart_have_the_grants_of_their_roles_with_the_prefix(tmp_p
     assert topics["eu.elo.touches"]["config"]["retention.ms"] == "7776000000"
     assert topics["eu.elo.touches"]["config"]["message.timestamp.type"] == "LogAppendTime"
     assert topics["eu.segments.definitions"]["partitions"] == 1
+
+
+def test_every_part_has_the_login_of_its_role_and_is_scraped_and_fenced(tmp_path: Path) -> None:
+    objects = rendered(tmp_path, CASES["everything"])
+    roles = {"worker": "worker", "collect": "collect", "deliver": "deliver", "reconcile": "view"}
+    pods = [one["spec"]["template"] for one in objects if one["kind"] in ("StatefulSet", "Deployment")]
+    part = "app.kubernetes.io/component"
+    assert {pod["metadata"]["labels"][part] for pod in pods} == set(roles)
+    for pod in pods:
+        login = f"elo-{roles[pod['metadata']['labels'][part]]}"
+        (container,), volumes = pod["spec"]["containers"], pod["spec"]["volumes"]
+        assert {"name": "ELO_KAFKA_SASL_USERNAME", "value": login} in container["env"]
+        assert [one["secret"]["secretName"] for one in volumes if one["name"] == "login"] == [login]
+    for kind, selector in (("NetworkPolicy", "podSelector"), ("PodMonitor", "selector")):
+        found = [one["spec"][selector]["matchLabels"] for one in objects if one["kind"] == kind]
+        assert {one[part] for one in found} == set(roles)
 
 
 @pytest.mark.parametrize(("values", "named"), WRONG)

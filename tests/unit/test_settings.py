@@ -65,6 +65,17 @@ def test_settings_of_librdkafka_come_as_json_or_as_pairs(
     assert config["group.id"] == "g"
 
 
+def test_a_consumer_reads_what_is_committed_to_its_end_and_fetches_on_soon_after_its_queue_was_full() -> None:
+    settings = load_settings()
+    config = settings.reader_config("g", fetch_wait_max_ms=50)
+    assert config == settings.kafka_config() | {
+        "group.id": "g", "isolation.level": "read_committed", "enable.auto.commit": False,
+        "enable.partition.eof": True, "auto.offset.reset": "earliest", "fetch.queue.backoff.ms": 5,
+        "fetch.wait.max.ms": 50,
+    }  # fmt: skip
+    assert settings.reader_config("g", fetch_wait_max_ms=50, quiet=True) == config | {"log_level": 0}
+
+
 def test_sources_come_between_commas_and_once_each(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ELO_SOURCES", "web, pos,web")
     assert load_settings().sources == ("web", "pos")

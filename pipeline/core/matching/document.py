@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+import orjson
+
 from .defaults import DEFAULTS
 from .levels import NAMES
 from .model import FORMAT, Model, version_of
@@ -20,6 +22,10 @@ PARTS: Final = (
     "format", "records", "match_prior", "relative_prior", "copies", "matches", "relatives", "frequencies",
 )  # fmt: skip
 RECORDS_MAX: Final = 10**12
+FREQUENCIES_BYTES_MAX: Final = 700_000
+"""About 35,000 values, the most frequent ones; what is left out weighs as what nobody holds."""
+MODEL_BYTES_MAX: Final = 800_000
+"""Of a model that is published: with its policy it fits into one message of a broker as it comes (1 MB)."""
 SUM_SLACK: Final = 1e-6  # chances are sums of floats
 
 
@@ -27,9 +33,30 @@ class MalformedModel(ValueError):
     """A document that is no model. The message is one sentence."""
 
 
-def frequent(counts: Mapping[str, int]) -> dict[str, int]:
-    """The frequencies that a model may hold."""
-    return {term: n for term, n in sorted(counts.items()) if n >= FREQUENT_MIN and term[0] in TABLES}
+def frequent(counts: Mapping[str, int], bytes_max: int = FREQUENCIES_BYTES_MAX) -> dict[str, int]:
+    """The frequencies that a model may hold: of too many, the greatest."""
+    common = [(term, n) for term, n in counts.items() if n >= FREQUENT_MIN and term[0] in TABLES]
+    common.sort(key=lambda one: (-one[1], one[0]))
+    kept, size = {}, 0
+    for term, n in common:
+        size += len(orjson.dumps({term: n}))
+        if size > bytes_max:
+            break
+        kept[term] = n
+    return dict(sorted(kept.items()))
+
+
+def encode_model(model: Model) -> bytes:
+    """A model as bytes, without a blank; equal models give equal bytes."""
+    return orjson.dumps(model.document())
+
+
+def decode_model(value: bytes) -> Model:
+    """The model of a document as bytes. Raises MalformedModel."""
+    try:
+        return read_model(orjson.loads(value))
+    except orjson.JSONDecodeError:
+        raise MalformedModel("it is no JSON") from None
 
 
 def read_model(document: object) -> Model:

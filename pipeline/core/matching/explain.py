@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from math import exp2, log, log2
-from typing import Final
+from typing import Any, Final
 
 from . import levels as c
 from .model import Model, Sums
@@ -53,6 +53,10 @@ class Waterfall:
         """The chance that the two records are one person, by these two records alone."""
         return probability_of(self.total)
 
+    def to_json(self) -> dict[str, Any]:
+        """All of it, as `--json` shows it."""
+        return {**asdict(self), "probability": self.probability}
+
 
 def probability_of(weight: float) -> float:
     """The chance that goes with odds of two to the power of `weight`."""
@@ -66,6 +70,8 @@ class Verdict(StrEnum):
     BELOW_THRESHOLD = "below_threshold"  # their clusters do not go together well enough
     NO_LIKELY_PAIR = "no_likely_pair"  # none of their records met in a block with tolerable odds
     TOO_LARGE = "too_large"  # together they would have more records than a cluster may have
+    REVIEW = "review"  # in the stream: alike, but not enough; a steward decides
+    KEPT_APART = "kept_apart"  # in the stream: a rule or a decision forbids it
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +85,17 @@ class Explanation:
     groups: tuple[tuple[str, ...], ...]
     """The first record's cluster and the second's when they were united, or at the end."""
     threshold: float
-    """Above this total two clusters are one person."""
+    """Above this total two clusters are one person; in the stream from this total on."""
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, as `--json` shows it."""
+        return {
+            "one_person": self.verdict is Verdict.ONE_PERSON,
+            "verdict": self.verdict,
+            "threshold": self.threshold,
+            "pair": self.pair.to_json(),
+            "clusters": {"records": self.groups, **self.clusters.to_json()},
+        }
 
 
 def groups_of(a: int, b: int, merges: list[tuple[int, int]]) -> tuple[tuple[int, ...], tuple[int, ...]]:

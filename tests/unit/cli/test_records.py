@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from typing import Any
+from typing import Any, Final
 
 import orjson
 import pytest
 from rich.text import Text
 
+from pipeline.cli.options import console
+from pipeline.cli.profile import _tree
 from pipeline.cli.records import FORMS
 from pipeline.core.errors import InvariantViolation
 from pipeline.wire.avro import encode_record
@@ -24,6 +26,8 @@ PROFILE = {
     "consent": {"marketing": True}, "memberships": {"in-madrid": {"sequence": 3, "since": 1_760_000_000_123}},
     "aliases": ["p0"], "first_seen": 1, "last_seen": 2, "updated_at": 3, "policy_version": 1,
 }  # fmt: skip
+NASTY: Final = "[b]x[/] :smile: \x1b[31m\\"
+NASTY_SHOWN: Final = "[b]x[/] :smile: \ufffd[31m\\"
 ALIAS = {"old_profile_id": "p0", "profile_id": "p1", "decided_at": 5, "cause": "merge", "edge": None}
 
 
@@ -60,6 +64,25 @@ def shown(stream: str, record: Record) -> tuple[dict[str, Any], str]:
     document = to_json(record)  # type: ignore[arg-type]
     orjson.dumps(document)
     return document, Text.from_markup(to_line(document)).plain
+
+
+@pytest.mark.parametrize(
+    ("stream", "kind", "record"),
+    [
+        ("membership", "membership_change", {**CHANGE, "identifiers": [{"type": "email", "value": NASTY}]}),
+        ("profiles", "profile", {**PROFILE, "traits": orjson.dumps({"name": NASTY}).decode()}),
+        ("merges", "profile_alias", {**ALIAS, "edge": NASTY}),
+    ],
+)
+def test_what_others_have_written_is_no_markup_and_no_control_of_the_terminal(
+    stream: str, kind: str, record: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    to_json, to_line = FORMS[stream]
+    found = to_json(Record(encode_record(kind, record)))  # type: ignore[arg-type]
+    console().print(to_line(found))
+    if kind == "profile":
+        console().print(_tree(found))
+    assert capsys.readouterr().out.count(NASTY_SHOWN) == (2 if kind == "profile" else 1)
 
 
 def test_a_membership_change_has_the_fields_of_its_schema() -> None:

@@ -10,13 +10,16 @@ from pipeline.core import adopting
 from pipeline.core.errors import ConfigError
 from pipeline.core.facet import NEVER
 from pipeline.core.links import groups_in
+from pipeline.core.matching.document import encode_model
 from pipeline.core.node import armed_of, component_key
 from pipeline.core.published import Published, decode_published
 from pipeline.core.touch import Touch
+from pipeline.runtime.adoption import WORK_KEY
 from tests.support.evidence import START_MS
 from tests.support.memory import Chaos, Cluster, Partition, partition_of
 from tests.support.memory_definitions import MemoryControl
 from tests.support.memory_policies import MemoryChanges, MemoryPolicies, published
+from tests.support.models import trained
 
 IDENTIFIERS: dict[str, Any] = {"user_id": {}, "device_id": {"limit": 5}}
 
@@ -113,6 +116,67 @@ def test_a_published_policy_that_changes_what_may_not_change_is_left_alone() -> 
     made.policies.publish(document(3, device_limit=3))
     made.work()
     assert made.versions() == [3, 3]
+
+
+def matching(version: int, model: str) -> dict[str, Any]:
+    return document(version, matching={"model": model})
+
+
+def test_a_trained_model_is_kept_with_the_policy_until_another_has_taken_its_place() -> None:
+    made = Deployment(document(1))
+    made.see(1, "user_id:u")
+    made.see(2, "user_id:v")
+    made.policies.publish(matching(2, "model-1.json"))
+    made.work()
+    assert models_in(made) == [["model-1.json"]] * 2
+    made.policies.view = (made.policies.view[0], {})  # The topic says nothing any more, nor does the file.
+    made.restart(document(1))
+    made.work()
+    assert made.versions() == [2, 2]
+    in_force = made.cluster.partitions[0].definitions.adoption.policy.matching
+    assert in_force.trained == trained("model-1.json")
+    made.policies.publish(matching(3, "model-2.json"))
+    made.work()
+    assert models_in(made) == [["model-2.json"]] * 2
+    made.policies.publish(matching(4, "shipped"))
+    made.work()
+    assert models_in(made) == [[], []]
+
+
+def models_in(made: Deployment) -> list[list[str]]:
+    """The models that each partition keeps."""
+    known = {encode_model(trained(name)): name for name in ("model-1.json", "model-2.json")}
+    return [
+        [known[value] for key, value in one.logs.values.items() if key[:1] == WORK_KEY and key != WORK_KEY]
+        for one in made.cluster.partitions
+    ]
+
+
+def test_while_a_partition_is_down_the_model_before_is_kept_and_a_batch_that_is_void_takes_none() -> None:
+    made = Deployment(matching(1, "model-1.json"))
+    made.see(1, "user_id:u")
+    made.see(2, "user_id:v")
+    made.work()
+    made.cluster.down = {1}
+    made.policies.publish(matching(2, "model-2.json"))
+    made.cluster.partitions[0].run_batch(crash=True)
+    assert models_in(made) == [["model-1.json"]] * 2
+    made.cluster.settle()
+    assert models_in(made) == [["model-1.json", "model-2.json"], ["model-1.json"]]
+    made.restart(matching(1, "model-1.json"), 0)
+    adoption = made.cluster.partitions[0].definitions.adoption
+    assert (adoption.policy.version, adoption.for_intake().version) == (2, 1)
+    made.cluster.down = set()
+    made.work()
+    assert models_in(made) == [["model-2.json"]] * 2
+
+
+def test_a_file_of_the_version_in_force_with_another_model_is_refused() -> None:
+    made = Deployment(matching(1, "model-1.json"))
+    made.work()
+    made.restart(matching(1, "renamed-1.json"))
+    with pytest.raises(ConfigError, match="version 1 is in force with other rules"):
+        made.restart(matching(1, "model-2.json"))
 
 
 def test_the_intake_reads_by_a_policy_that_every_partition_has_taken() -> None:

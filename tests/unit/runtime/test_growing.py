@@ -25,6 +25,7 @@ def test_what_is_of_the_partition_stays() -> None:
         MEMBERS_KEY,
         SPLIT_KEY,
         adoption.WORK_KEY,
+        adoption.model_key("5dba36fac3fd"),
     ]
     assert all(map(is_of_partition, keys))
 

@@ -134,6 +134,21 @@ def test_a_rewind_of_a_throttled_partition_fetches_again() -> None:
     run(test())
 
 
+def test_who_starts_again_is_not_kept_waiting_by_the_pause_of_who_read_before() -> None:
+    async def test() -> None:
+        bench = Bench(held={"touches", "mail"})
+        touches = TP("touches", 0)
+        bench.assign(("touches", 0))
+        assert bench.consumer.begin_at(touches, 0) == 0
+        bench.consumer.pause(touches)
+        assert await bench.poll(Record("touches", 0, 0)) == []
+        assert bench.consumer.begin_at(touches, 0) == 1
+        [batch] = await bench.poll(Record("touches", 0, 0))
+        assert (batch.position_start, batch.epoch) == (0, 1)
+
+    run(test())
+
+
 def test_records_of_the_old_position_are_ignored_until_the_client_has_carried_out_the_seek() -> None:
     async def test() -> None:
         bench = Bench()
