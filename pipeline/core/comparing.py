@@ -11,6 +11,7 @@ Source: docs/decisions/0026-matching-in-the-stream.md
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -28,6 +29,8 @@ BLOCK_KEY: Final = b"b"
 CROWDED: int = 4
 """A block knows its records up to so many times the number of those that find each other; above that it only
 counts them, and finds nobody again until all have left. Not Final: tests make it small."""
+SHORTENED_MAX: Final = 20_000
+"""Names that are kept with their short form, 5 MB: a name comes in each block that two records share."""
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder().decode
@@ -43,6 +46,7 @@ def block_key(block: str) -> bytes:
     return BLOCK_KEY + block.encode()
 
 
+@lru_cache(maxsize=SHORTENED_MAX)
 def short(identifier: str) -> int:
     """Eight bytes that stand for an identifier among those that were asked."""
     return int.from_bytes(blake2b(identifier.encode(), digest_size=8).digest(), "big")

@@ -19,7 +19,8 @@ from .policy import Policy
 from .rehearsal_examples import Examples
 
 RECORDS_MAX: Final = 100_000
-"""So many records are compared, in about 200 MB and some minutes; of more only their number is told."""
+"""So many records are compared, in some minutes and about 500 MB; of more only their number is told. 20,000
+with all fields took 48 s and 206 MB in plain Python."""
 
 
 class Known(NamedTuple):
