@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 SLICE_RECORDS: Final = 250  # records handled before the loop may turn to others: about 5 ms
 OUTSTANDING_MAX: Final = 200_000  # records handed to the producer and not yet acknowledged
+FLUSH_FREELY_S: Final = 1.0  # a flush lets more touches come meanwhile for so long
 FLUSH_TIMEOUT_S: Final = 60.0
 
 
@@ -53,7 +54,8 @@ class Intake:
             SchemaLookup(RegistryClient(registry.get_secret_value(), LOOKUP_S)) if registry else None
         )
         self._policy: Policy | None = None
-        self._has_policy = asyncio.Event()
+        self._has_policy, self._may_send = asyncio.Event(), asyncio.Event()
+        self._may_send.set()
         self._failure: KafkaError | None = None
         self._left_out = (0, 0)
         self.handled_ms: dict[tuple[str, int], int] = {}
@@ -105,6 +107,7 @@ class Intake:
             while len(self._producer) > OUTSTANDING_MAX:
                 self._producer.poll(0)
                 await asyncio.sleep(0.005)
+            await self._may_send.wait()
             self._handle_slice(records[start : start + SLICE_RECORDS])
             await asyncio.sleep(0)
         last = records[-1]
@@ -239,10 +242,18 @@ class Intake:
     async def flush(self) -> None:
         """Wait until the broker has everything.
 
+        Flushed is an empty queue. Under load there may be none: touches come sooner than acknowledgements. So
+        nothing is sent any more, after a while, until there is.
         Raises when it does not: offsets must not be committed then.
         """
         reach("intake.before_flush")
-        left = await asyncio.to_thread(self._producer.flush, FLUSH_TIMEOUT_S)
+        left = await asyncio.to_thread(self._producer.flush, FLUSH_FREELY_S)
+        if left:
+            self._may_send.clear()
+            try:
+                left = await asyncio.to_thread(self._producer.flush, FLUSH_TIMEOUT_S)
+            finally:
+                self._may_send.set()
         self._check()
         if left:
             raise Retryable("the broker does not acknowledge touches", outstanding=left)
