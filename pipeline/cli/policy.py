@@ -193,12 +193,35 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
     yield f"shared from then on: {_counts(document['shared']['newly'])}"
     if document["shared"]["stay"]:
         yield f"shared before, and stay so: {_counts(document['shared']['stay'])}"
+    yield from _records(document["records"])
     yield "largest profiles then:"
     for profile in document["largest_profiles"]:
         size = f"{profile['size']} identifier{'s' if profile['size'] != 1 else ''}"
         yield f"  {profile['profile_id']}: {size}, {_shown(profile['identifiers'])}"
     for note in document["notes"]:
         yield f"note: {note}"
+
+
+def _records(document: Mapping[str, Any] | None) -> Iterator[str]:
+    """What becomes of pairs of records when they are compared in another way."""
+    if document is None:
+        return
+    pairs = document["pairs"]
+    if pairs is None:
+        yield f"{document['count']} records: too many to compare them here, see `elo identity compare`"
+        return
+    matches, reviews = ("{before} → {after}".format(**pairs[name]) for name in ("matches", "reviews"))
+    yield f"pairs of {document['count']} records: {matches} match, {reviews} for a steward"
+    for name, inside in (("gained", "between_profiles"), ("lost", "within_a_profile")):
+        found = pairs[name]
+        yield f"matches {name}: {found['count']}, {found[inside]} of them {inside.replace('_', ' ')}"
+        for example in found["examples"]:
+            weights = (_weight(example["weight"][side]) for side in ("before", "after"))
+            yield f"  {' – '.join(example['identifiers'])}: weight {' → '.join(weights)}"
+
+
+def _weight(weight: float | None) -> str:
+    return "none" if weight is None else f"{weight:+.2f}"
 
 
 def _counts(counts: Mapping[str, int]) -> str:

@@ -6,8 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from .explain import lines_of, parts_of
+from .options import fail
 
 if TYPE_CHECKING:
+    from ..core.explain import WhyOne, WhyTwo
     from ..core.matched import WhyMatch
     from ..core.policy import Policy
 
@@ -20,6 +22,23 @@ def lines_of_matches(matches: Sequence[WhyMatch], policy: Policy) -> Iterator[st
         yield from lines_of_match(one, policy)
     if len(matches) > MATCHES_SHOWN:
         yield f"and {len(matches) - MATCHES_SHOWN} more, --json has all"
+
+
+def weights_as_svg(answer: WhyOne | WhyTwo, policy: Policy) -> str:
+    """The waterfalls of two identifiers as a picture. Ends the command if there are none."""
+    from ..core.explain import WhyTwo
+    from .waterfall import to_svg
+
+    if not isinstance(answer, WhyTwo):
+        fail("--weights is about two identifiers: name a second one")
+    match = answer.match
+    if match is None or match.found is None:
+        fail(
+            "there are no weights: nobody is compared by the policy in force, or one of the two has no record"
+        )
+    a, b = match.identifiers
+    headline = f"{a} - {b}: {_answer(match, policy)} (model {match.model_version})"
+    return to_svg(headline, parts_of(match.found))
 
 
 def lines_of_match(match: WhyMatch, policy: Policy) -> Iterator[str]:

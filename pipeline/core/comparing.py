@@ -11,12 +11,13 @@ Source: docs/decisions/0026-matching-in-the-stream.md
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final
 
 import msgspec
 
-from .likeness import Judge, blocks_of, judge_of
+from .likeness import Judge, blocks_of, common_blocks, is_in_block, judge_of
 from .messages import Compare, Compared, Describe, Enter, Found, Leave, Matches, Message
 from .outbox import Nodes
 from .outputs import Outputs
@@ -28,6 +29,8 @@ BLOCK_KEY: Final = b"b"
 CROWDED: int = 4
 """A block knows its records up to so many times the number of those that find each other; above that it only
 counts them, and finds nobody again until all have left. Not Final: tests make it small."""
+SHORTENED_MAX: Final = 20_000
+"""Names that are kept with their short form, 5 MB: a name comes in each block that two records share."""
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder().decode
@@ -43,6 +46,7 @@ def block_key(block: str) -> bytes:
     return BLOCK_KEY + block.encode()
 
 
+@lru_cache(maxsize=SHORTENED_MAX)
 def short(identifier: str) -> int:
     """Eight bytes that stand for an identifier among those that were asked."""
     return int.from_bytes(blake2b(identifier.encode(), digest_size=8).digest(), "big")
@@ -181,14 +185,14 @@ class Comparing:
 
     def _change(self, identifier: str, node: RecordNode, record: str, mark: str, now_ms: int) -> None:
         """Another record, or none: everybody who may match it now, or did, is to compare with it."""
-        before, old, new = node.edges(), blocks_of(node.record), blocks_of(record)
-        judged_anew = mark != node.mark
+        old, new = (dict.fromkeys(blocks_of(one)) for one in (node.record, record))
+        before, judged_anew = node.edges(), mark != node.mark
         node.record, node.mark, node.stamp = record, mark, max(node.stamp + 1, now_ms)
         node.full = [block for block in node.full if block in new]
-        node.asked = []
         for block in old:
             if block not in new:
                 self._send(block, Leave(identifier))
+        node.asked = [short(other) for other in node.pairs]
         for other in node.pairs:
             self._ask(identifier, node, other)
         for block in new:
@@ -200,8 +204,6 @@ class Comparing:
         self._save(identifier, node, before, now_ms)
 
     def _ask(self, identifier: str, node: RecordNode, other: str) -> None:
-        if (name := short(other)) not in node.asked:
-            node.asked.append(name)
         self._send(other, Compare(identifier, node.stamp, node.record, other in node.pairs))
 
     def forget(self, identifier: str, component: str, *, wholly: bool) -> None:
@@ -217,20 +219,26 @@ class Comparing:
 
     def _found(self, identifier: str, found: Found, now_ms: int) -> None:
         node = self._load(identifier)
-        if node is None or found.block not in blocks_of(node.record):
+        if node is None or not is_in_block(node.record, found.block):
             return  # It has left since.
-        before = node.edges()
+        before, asked = node.edges(), set(node.asked)
+        changes = found.open == (found.block in node.full)
         if not found.open:
-            if found.block in node.full:
+            if not changes:
                 return
             node.full.append(found.block)
-        elif found.block in node.full:
+        elif changes:
             node.full.remove(found.block)
-        asked = set() if found.again else set(node.asked)
         for other in found.identifiers:
-            if short(other) not in asked:
-                self._ask(identifier, node, other)
-        self._save(identifier, node, before, now_ms)
+            if (name := short(other)) not in asked:
+                asked.add(name)
+                node.asked.append(name)
+                changes = True
+            elif not found.again:
+                continue
+            self._ask(identifier, node, other)
+        if changes:
+            self._save(identifier, node, before, now_ms)
 
     def _compare(self, identifier: str, asked: Compare, now_ms: int) -> None:
         node, judge, other = self._load(identifier), self._judge, asked.identifier
@@ -240,8 +248,7 @@ class Comparing:
             self._outputs.outbox.compared += 1
             weight = judge.weigh(node.record, asked.record)
             if weight >= judge.matching.review_above:
-                both = set(blocks_of(asked.record))
-                blocks = [block for block in blocks_of(node.record) if block in both]
+                blocks = common_blocks(node.record, asked.record)
         if not blocks:
             weight = None
         if asked.record and (weight is not None or asked.held):

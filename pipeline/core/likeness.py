@@ -7,6 +7,7 @@ records find each other.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from functools import lru_cache
 from math import log
@@ -25,8 +26,9 @@ from .matching.shipped import shipped_model
 from .policy import Policy
 from .policy_matching import Matching
 
-REMEMBERED_MAX: Final = 20_000
-"""Records that are kept in the form in which they are compared, about 40 MB in a worker."""
+REMEMBERED_MAX: Final = 40_000
+"""Records that are kept in the form in which they are compared, with their blocking keys: 120 MB in a worker
+if they have all fields. To read one anew takes longer than to compare two."""
 WEIGHT_DIGITS: Final = 2
 """Of a weight: what is written of it is what decides."""
 TRAITS: Final[frozenset[str]] = FIELDS.union(OTHER_NAMES)
@@ -52,15 +54,38 @@ def record_text(identifier: str, facet: Facet, policy: Policy) -> str:
     return orjson.dumps(short, option=orjson.OPT_SORT_KEYS).decode()
 
 
-@lru_cache(maxsize=REMEMBERED_MAX)
-def _record(text: str) -> Record:
+def read_record(text: str) -> Record:
+    """A comparison record in the form in which it is compared."""
     return Record("", orjson.loads(text))
 
 
+_record: Final = lru_cache(maxsize=REMEMBERED_MAX)(read_record)
+
+
 @lru_cache(maxsize=REMEMBERED_MAX)
-def blocks_of(text: str) -> tuple[str, ...]:
+def _keys(text: str) -> array[int]:
+    """Numbers, because their names take nine times the memory."""
+    return keys_of(_record(text)) if text else array("Q")
+
+
+def _name(key: int) -> str:
+    return f":{key:016x}"
+
+
+def blocks_of(text: str) -> list[str]:
     """The names of the blocks that a record is in, ascending. None is an identifier: their type is empty."""
-    return tuple(f":{key:016x}" for key in keys_of(_record(text))) if text else ()
+    return [_name(key) for key in _keys(text)]
+
+
+def is_in_block(text: str, block: str) -> bool:
+    """Whether a record is in a block."""
+    return int(block[1:], 16) in _keys(text)
+
+
+def common_blocks(a: str, b: str) -> list[str]:
+    """The names of the blocks that two records are both in, ascending."""
+    both = set(_keys(b))
+    return [_name(key) for key in _keys(a) if key in both]
 
 
 class Judge:
@@ -82,6 +107,10 @@ class Judge:
     def weigh(self, a: str, b: str) -> float:
         """The weight of two records: the binary logarithm of the odds that they are of one person."""
         return self.rounded(self.model.score(self._findings(a, b)) / log(2))
+
+    def weigh_read(self, a: Record, b: Record) -> float:
+        """As `weigh`, of two records that were read; the lesser text comes first."""
+        return self.rounded(self.model.score(self._comparer.compare(a, b)) / log(2))
 
     @staticmethod
     def rounded(weight: float) -> float:

@@ -13,7 +13,7 @@ from typing import Any
 
 from .alike import UNLIKE
 from .evidence import AWAITED, FULL, OUTSIDE, Evidence, refusal_of_link
-from .likeness import Judge, blocks_of, judge_of
+from .likeness import Judge, common_blocks, judge_of
 from .matching.explain import Explanation, Verdict
 from .policy import Policy
 
@@ -118,7 +118,7 @@ def _why(both: tuple[Evidence, ...], ends: tuple[str, str], policy: Policy) -> W
         some, others = ([records[one] for one in group] for group in groups)
         clusters = judge.explain_groups(some, others) if max(map(len, groups)) > 1 else pair
         found = Explanation(verdict, pair, clusters, groups, rule.merge_above)
-        meet = not set(blocks_of(records[ends[0]])).isdisjoint(blocks_of(records[ends[1]]))
+        meet = bool(common_blocks(*(records[end] for end in ends)))
     limits = rule.merge_above, rule.review_above
     return WhyMatch(ends, verdict, told, found, reason, *limits, judge.version, meet)
 

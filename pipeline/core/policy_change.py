@@ -76,7 +76,7 @@ def notes_on(old: Policy, new: Policy) -> Iterator[str]:
     if new.component_identifiers_max > old.component_identifiers_max:
         yield "components that are full already stay closed for links from outside"
     if old.matching != new.matching:
-        yield "records are compared by the new matching when it is published; until then known matches count"
+        yield "profiles are judged by the matches that are known; new ones join people once it is published"
     for name in [name for name in new.rules if name not in old.rules]:
         yield f"identifiers of the new type {name} are taken from touchpoints from then on"
 

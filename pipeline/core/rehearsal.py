@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
+from .alike import records_in
 from .evidence import Edge, edges_of
 from .identity import RefusedLink
 from .node import Component, Profile, is_nil
@@ -20,41 +21,14 @@ from .outbox import Outbox
 from .outputs import Outputs
 from .policy import Policy
 from .policy_change import PolicyChange
+from .rehearsal_examples import EXAMPLES_MAX, Examples
+from .rehearsed_pairs import RECORDS_MAX, Known, PairsFound, contrast_pairs
 from .segments.catalogue import Catalogue
 from .stored import decode_live
 
-EXAMPLES_MAX: Final = 10
 IDENTIFIERS_SHOWN_MAX: Final = 10  # of a profile in an example
 KIND_AT: Final = 9
 """A stored component begins with the instant of its next timer and the head of an array: then its kind."""
-
-
-@dataclass(slots=True)
-class Examples:
-    """How many, and some of them: those with the smallest profile ids, in whatever order they are read."""
-
-    count: int = 0
-    kept: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
-
-    def add(self, name: str, describe: Callable[[], dict[str, Any]]) -> None:
-        """Count one more. `describe` is asked only for one that is kept."""
-        self.count += 1
-        if len(self.kept) < EXAMPLES_MAX or name < self.kept[-1][0]:
-            self._keep(name, describe())
-
-    def take(self, other: Examples) -> None:
-        """Count those of another partition."""
-        self.count += other.count
-        for name, example in other.kept:
-            self._keep(name, example)
-
-    def _keep(self, name: str, example: dict[str, Any]) -> None:
-        insort(self.kept, (name, example), key=lambda one: one[0])
-        del self.kept[EXAMPLES_MAX:]
-
-    def to_json(self) -> dict[str, Any]:
-        """`{count, examples}`."""
-        return {"count": self.count, "examples": [example for _, example in self.kept]}
 
 
 @dataclass(slots=True)
@@ -71,7 +45,9 @@ class Rehearsal:
 
     `merges_gained`: profile ids that would become aliases; `merges_lost`: those that would come out of
     another. `changed`: components whose profiles would be others. `stay_shared`: by type, identifiers that
-    the new policy would not call shared and that stay so all the same.
+    the new policy would not call shared and that stay so all the same. `described`: how many comparison
+    records there are, and `records` all of them, if they are to be compared and are not too many; `pairs`:
+    what was found then.
     """
 
     components: int = 0
@@ -86,6 +62,23 @@ class Rehearsal:
     refused_after: Counter[str] = field(default_factory=Counter)
     newly_shared: Counter[str] = field(default_factory=Counter)
     stay_shared: Counter[str] = field(default_factory=Counter)
+    described: int = 0
+    records: dict[str, Known] = field(default_factory=dict)
+    pairs: PairsFound | None = None
+
+    def note(self, identifier: str, record: Known) -> None:
+        """Keep a comparison record, as long as there are not too many."""
+        self.described += 1
+        if self.described <= RECORDS_MAX:
+            self.records[identifier] = record
+        else:
+            self.records.clear()
+
+    def compare(self, before: Policy, after: Policy) -> None:
+        """Find the pairs, once the records of all partitions are there."""
+        if self.records:
+            self.pairs = contrast_pairs(self.records, before, after)
+            self.records = {}
 
     def take(self, other: Rehearsal) -> None:
         """Add what another partition gave."""
@@ -101,6 +94,8 @@ class Rehearsal:
             mine = self.segments.setdefault(name, Moves())
             mine.entered.take(moves.entered)
             mine.left.take(moves.left)
+        self.described += other.described
+        self.records = self.records | other.records if self.described <= RECORDS_MAX else {}
         for counter, more in (
             (self.refused_before, other.refused_before), (self.refused_after, other.refused_after),
             (self.newly_shared, other.newly_shared), (self.stay_shared, other.stay_shared),
@@ -140,6 +135,12 @@ class Rehearsal:
                 "newly": dict(sorted(self.newly_shared.items())),
                 "stay": dict(sorted(self.stay_shared.items())),
             },
+            "records": None
+            if not self.described
+            else {
+                "count": self.described,
+                "pairs": None if self.pairs is None else self.pairs.to_json(),
+            },
         }
 
 
@@ -154,6 +155,7 @@ class Rehearsing:
         self._after = after
         self._catalogue = catalogue
         self._now_ms = now_ms
+        self._compares = change.old.matching != change.new.matching
         self.result = Rehearsal()
 
     def see(self, root: str, value: bytes, load_pages: Callable[[Component], None]) -> None:
@@ -163,7 +165,11 @@ class Rehearsing:
         stored = decode_live(memoryview(value)[8:])
         pages, inert, _, claims = stored.head
         result = self.result
-        if len(pages) == 1 and not (inert or claims or stored.decisions or stored.matches):
+        if (
+            len(pages) == 1
+            and not self._compares
+            and not (inert or claims or stored.decisions or stored.matches)
+        ):
             identifiers = pages[0]
             if (
                 not result.is_large(len(identifiers))
@@ -183,6 +189,8 @@ class Rehearsing:
         result, change = self.result, self._change
         result.components += 1
         old = self._profiles(component, self._before)
+        if self._compares:
+            self._note_records(component, old)
         _, refused_before = self._before.group(component)
         live = [pid for pid, entry in component.entries.items() if not entry.alias_of]
         for identifier in component.inert:
@@ -210,6 +218,12 @@ class Rehearsing:
             result.changed += 1
             self._compare(component, old, new, refused_before, refused_after)
         self._memberships(component, live, new)
+
+    def _note_records(self, component: Component, profiles: list[Profile]) -> None:
+        whose = {identifier: one.id for one in profiles for identifier in one.identifiers}
+        for identifier, text in records_in(component, self._change.new).items():
+            known = Known(text, whose.get(identifier, ""), identifier in component.inert)
+            self.result.note(identifier, known)
 
     def _profiles(self, component: Component, outputs: Outputs) -> list[Profile]:
         outputs.outbox = Outbox()

@@ -49,11 +49,13 @@ def rehearse(
     if processes == 1:
         for number in numbers:
             result.take(_rehearse_partition(what, number))
+        result.compare(before.policy, after.policy)
         return result
     # Not forked: the Kafka client of this process would not survive it.
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=gc.disable) as pool:
         for one in pool.map(_rehearse_partition, [what] * len(numbers), numbers):
             result.take(one)
+    result.compare(before.policy, after.policy)
     return result
 
 

@@ -11,6 +11,7 @@ import yaml
 
 from tests.support.deployment import Elo
 from tests.support.kafka import Kafka
+from tests.support.people import make_people
 from tests.support.site import Site, open_site
 from tests.support.touchpoints import DEFAULTS
 
@@ -113,3 +114,68 @@ def test_matches_outlive_a_lost_disk_and_are_found_across_workers(site: Site) ->
     )
     assert compared > 0
     assert other.terminate() == 0
+
+
+def test_a_trained_model_is_rehearsed_published_and_used_by_all_workers_without_its_file(
+    site: Site, elo: Elo
+) -> None:
+    fleet = site.fleet
+    people_file, model = fleet.directory / "people.jsonl", fleet.directory / "model.json"
+    people_file.write_text("\n".join(map(json.dumps, made_people())), "utf-8")
+    trained = elo("identity", "train", people_file, "-o", model, "--json").document
+    publish(site, 5, merge_above=40, review_above=2)
+    tell(site, "email:eva@example.com", {"name": "Eva Sikorski Prado", "birth_date": "1977-04-05"})
+    tell(site, "device_id:eva", {"name": "Eva Prado", "birth_date": "1977-05-04"})
+    policy = fleet.directory / "next.yaml"
+    section = {"model": "model.json", "merge_above": 4, "review_above": 2}
+    shipped = yaml.safe_load(DEFAULTS.read_text("utf-8"))
+    policy.write_text(json.dumps(shipped | {"version": 6, "matching": section}), "utf-8")
+    foretold = elo("identity", "rehearse", policy, "--json").document["records"]
+    joined = ["device_id:eva", "email:eva@example.com"]
+    gained = next(one for one in foretold["pairs"]["gained"]["examples"] if one["identifiers"] == joined)
+    assert "matches gained" in elo("identity", "rehearse", policy).out
+    assert joined not in people(site)
+    publish(site, 6, **section)
+    assert joined in people(site)
+    model.unlink()
+    why = elo("why", *joined, "--json").document["match"]
+    assert (why["model_version"], why["verdict"]) == (trained["version"], "one_person")
+    assert why["match_weight"] == gained["weight"]["after"] == round(why["pair"]["total"], 2)
+    assert elo("why", *joined, "--weights").out.startswith("<svg")
+    text = elo("why", "device_id:eva").out
+    assert "given_name: exact" in text
+    assert f"by model {trained['version']}" in text
+    assert f"matching model {trained['version']}" in elo("identity", "show").out
+    before, hashed = people(site), fleet.hash()
+    site.stop()
+    site.worker.wipe()
+    site.start()
+    fleet.wait_idle()
+    assert (people(site), fleet.hash()) == (before, hashed)
+    tell(site, "device_id:eva2", {"name": "Eva Prado", "birth_date": "1977-05-04"})
+    assert sorted([*joined, "device_id:eva2"]) in people(site)
+
+
+def test_a_model_that_was_edited_is_refused_and_nothing_is_published(site: Site, elo: Elo) -> None:
+    fleet = site.fleet
+    people_file, model = fleet.directory / "people.jsonl", fleet.directory / "edited.json"
+    people_file.write_text("\n".join(map(json.dumps, made_people())), "utf-8")
+    elo("identity", "train", people_file, "-o", model)
+    model.write_bytes(model.read_bytes().replace(b'"records": ', b'"records": 1'))
+    policy = fleet.directory / "next.yaml"
+    shipped = yaml.safe_load(DEFAULTS.read_text("utf-8"))
+    policy.write_text(json.dumps(shipped | {"version": 9, "matching": {"model": "edited.json"}}), "utf-8")
+    for command in ("rehearse", "publish"):
+        refused = elo("identity", command, policy)
+        assert refused.code == 1
+        assert "its version does not fit its content" in refused.err
+        assert len(refused.err.strip().splitlines()) == 1
+    assert elo("identity", "show", "--json").document["version"] < 9
+
+
+def made_people() -> list[dict[str, Any]]:
+    """Records as a CRM would export them."""
+    return [
+        {"record_id": one.record_id, "source": "crm", "fields": dict(one.fields)}
+        for one in make_people(7, 60)
+    ]

@@ -29,9 +29,8 @@ from pipeline.cli.app import app
 from pipeline.cli.idle import wait_until_idle
 from pipeline.cli.kafka import connect, partitions_of, read_to_end
 from pipeline.cli.options import run_app
-from pipeline.core.policy import parse_policy
 from pipeline.runtime.inspect import state_dump, state_hash
-from pipeline.settings import Settings, load_policy, load_settings
+from pipeline.settings import Settings, load_policy, load_settings, read_policy_file
 from pipeline.wire.avro import decode_record, encode_touchpoint
 
 from .kafka import Kafka
@@ -192,11 +191,11 @@ class Fleet:
         self.elo("segments", "apply", path)
 
     def publish(self, document: Mapping[str, Any]) -> None:
-        """Publish an identity policy, given in its JSON form."""
+        """Publish an identity policy, given in its JSON form; a model that it names lies in the directory."""
         path = self.directory / "identity.yaml"
         path.write_bytes(orjson.dumps(document))
         self.elo("identity", "publish", path, "--by", "ana", "--reason", "a test")
-        self.policy = parse_policy(document)
+        self.policy = read_policy_file(self.settings, path)[0]
 
     # -- workers --------------------------------------------------------------------------------------------
 

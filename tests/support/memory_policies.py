@@ -80,6 +80,7 @@ def rehearsed(cluster: Cluster, after: Policy, definitions: Iterable[Mapping[str
             value = partition.logs.values[component_key(one.root)]
             judge.see(one.root, value, lambda component, p=partition: load_pages(component, p))
         total.take(judge.result)
+    total.compare(cluster.policy, after)
     return total
 
 

@@ -21,7 +21,7 @@ PARTS: Final = 64  # by the first six bits of a key
 
 
 class Blocks:
-    """Which records share an open block: one of two to `BLOCK_MAX` records. Records go by their positions.
+    """Which records share an open block: one of two to `most` records. Records go by their positions.
 
     Everything lies in flat arrays, a few hundred bytes a record, and only a part of the keys is looked at at
     a time while they are made: dictionaries and lists of all would take ten times the memory.
@@ -29,7 +29,7 @@ class Blocks:
 
     __slots__ = ("_first", "_members", "_own", "_starts")
 
-    def __init__(self, keys: Iterable[Iterable[int]]) -> None:
+    def __init__(self, keys: Iterable[Iterable[int]], most: int = BLOCK_MAX) -> None:
         """`keys`: the keys of each record, none twice."""
         parts = [(array("Q"), array("I")) for _ in range(PARTS)]
         sizes = array("I")
@@ -49,7 +49,7 @@ class Blocks:
                 else:
                     block.append(position)
             for block in met.values():
-                if 1 < len(block) <= BLOCK_MAX:
+                if 1 < len(block) <= most:
                     members.extend(block)
                     starts.append(len(members))
         self._members, self._starts = members, starts

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import random
 from typing import Any, Final
+from xml.etree import ElementTree
 
 import pytest
 
-from pipeline.cli.why_match import lines_of_match
+from pipeline.cli.options import CommandFailed
+from pipeline.cli.why_match import lines_of_match, weights_as_svg
 from pipeline.core.evidence import evidence_of
 from pipeline.core.explain import WhyOne, why_one, why_two
 from pipeline.core.likeness import judge_of
@@ -86,6 +88,21 @@ def test_every_match_of_a_profile_comes_with_its_weights_frequencies_thresholds_
     assert (body["threshold"], body["review_above"], body["current"]) == (8, 2, True)
     assert "given_name: exact" in text_of(match, people.policy)
     assert f"model {judge.version}" in text_of(match, people.policy)
+
+
+def test_the_weights_of_two_are_a_picture_whose_bars_carry_their_names() -> None:
+    people = people_of(matching(), **{A: ANA, C: ANA, B: SLIPPED})
+    why = why_two(people.evidence(A), people.evidence(B), (A, B), people.policy)
+    picture = ElementTree.fromstring(weights_as_svg(why, people.policy))
+    texts = [one.text or "" for one in picture.iter("{http://www.w3.org/2000/svg}text")]
+    assert f"{A} - {B}: weight" in texts[0]
+    assert "birth_date: exact" in texts
+    assert any(one.startswith("their clusters") for one in texts)
+    with pytest.raises(CommandFailed, match="name a second one"):
+        weights_as_svg(one(people, A), people.policy)
+    stranger = why_two(people.evidence(A), people.evidence(A), (A, A), people.policy)
+    with pytest.raises(CommandFailed, match="there are no weights"):
+        weights_as_svg(stranger, people.policy)
 
 
 def test_who_is_united_as_people_is_shown_by_the_groups_that_were_weighed() -> None:
