@@ -124,9 +124,9 @@ image-check: $(STAMP) ## What the Dockerfile does, as far as that goes without D
 lock: ## Resolve the dependencies of pyproject.toml anew into the two lock files (needs .venv)
 	@test -x $(BIN)/uv || { echo 'make lock needs uv inside .venv: run make install first.' >&2; exit 1; }
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate \
-	  --custom-compile-command 'make lock' --python-version 3.11 --group dev -o $(LOCK) pyproject.toml $(ARGS)
+	  --custom-compile-command 'make lock' --python-version 3.11 --extra otel --group dev -o $(LOCK) pyproject.toml $(ARGS)
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate \
-	  --custom-compile-command 'make lock' --python-version 3.11 -c $(LOCK) -o $(LOCK_RUNTIME) pyproject.toml
+	  --custom-compile-command 'make lock' --python-version 3.11 --extra otel -c $(LOCK) -o $(LOCK_RUNTIME) pyproject.toml
 	@wc -l $(LOCK) $(LOCK_RUNTIME)
 
 clean: ## Remove what was built here: .venv, build, caches (not your data, not the user's cache)

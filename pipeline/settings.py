@@ -19,7 +19,7 @@ from pydantic_settings import EnvSettingsSource, SettingsConfigDict
 from .core.duration import format_duration
 from .core.errors import ConfigError
 from .settings_collect import CollectSettings, Names
-from .settings_kafka import READING, KafkaSettings
+from .settings_kafka import CLIENT_DEFAULTS, READING, KafkaSettings
 from .settings_life import LifeSettings, Milliseconds
 from .settings_secrets import SUFFIX, with_secret_files
 from .topics import SOURCES, Topics
@@ -185,7 +185,7 @@ class Settings(LifeSettings, KafkaSettings):
     def kafka_config(self, **own: str | int | bool) -> dict[str, str | int | bool]:
         """Settings of one librdkafka client: ours over the user's; `_` in a keyword stands for a dot."""
         ours = {name.replace("_", "."): value for name, value in own.items()}
-        return {"client.id": "elo", **self.access_config(), "bootstrap.servers": self.bootstrap, **ours}
+        return {**CLIENT_DEFAULTS, **self.access_config(), "bootstrap.servers": self.bootstrap, **ours}
 
     def reader_config(
         self, group_id: str, *, quiet: bool = False, **own: str | int | bool

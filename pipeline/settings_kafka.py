@@ -35,6 +35,10 @@ READING: Final[Mapping[str, str | int | bool]] = MappingProxyType(
     }
 )
 """What every consumer that reads a topic to its end asks of librdkafka; `_` stands for a dot."""
+CLIENT_DEFAULTS: Final = {"client.id": "elo", "reconnect.backoff.max.ms": 1_000}
+"""A coordinator that died is asked for anew after an attempt to reconnect: librdkafka rests for up to 10 s
+before the next, Java's clients for 1 s.
+"""
 TLS: Final = ("SSL", "SASL_SSL")
 SASL: Final = ("SASL_PLAINTEXT", "SASL_SSL")
 _TLS_FILES: Final = ("kafka_ssl_ca_location", "kafka_ssl_certificate_location", "kafka_ssl_key_location")

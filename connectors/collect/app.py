@@ -10,12 +10,13 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 import structlog
 
 from pipeline.core.errors import Reason
+from pipeline.core.touchpoint import TRACEPARENT
 from pipeline.runtime.metrics import exemplar, exposition
 from pipeline.topics import Topics
 from pipeline.wire.avro import encode_touchpoint
@@ -32,6 +33,9 @@ from .routes import Route, route_of
 from .spool import Record
 from .webhooks import Webhook
 
+if TYPE_CHECKING:
+    from pipeline.runtime.otel import Spans
+
 ITEMS_MAX: Final = 10_000
 """Of one batch: four times what Segment takes. More is answered with 413, so that the sender splits it."""
 INLINE_BYTES_MAX: Final = 1024  # of gzip, which is at most 1 MiB unpacked: a millisecond
@@ -44,7 +48,7 @@ log = structlog.get_logger()
 
 
 class Collector:
-    """Answers requests. `keys`: write key → source, may be replaced at any time."""
+    """Answers requests. `keys`: write key → source, may be replaced at any time. `spans`: None is off."""
 
     def __init__(
         self,
@@ -55,8 +59,10 @@ class Collector:
         event_bytes_max: int,
         webhooks: Mapping[str, Webhook] | None = None,
         key_events_s: float = 0,
+        spans: Spans | None = None,
     ) -> None:
         self.outlet, self.keys, self.webhooks = outlet, keys, webhooks or {}
+        self._spans = spans
         self._topics = {topics.source_of(name): name for name in topics.touchpoints}
         self._rejected_topic = topics.rejected
         self._trait_identifiers, self._event_bytes_max = trait_identifiers, event_bytes_max
@@ -72,6 +78,11 @@ class Collector:
         begun_s = time.perf_counter()
         request = Request(scope)
         route = route_of(request.method, request.path)
+        webhook = request.path.rpartition("/")[2] if request.path in self.webhooks else ""
+        span = None
+        if self._spans is not None and (route.read is not None or webhook):
+            span = self._spans.received(request.method, request.path, request.traceparent)
+            request.traceparent = self._spans.traceparent_of(span)
         try:
             answer = await self._answer(route, request, receive)
         except BadBody as bad:
@@ -80,9 +91,10 @@ class Collector:
             answer = answer_json({"success": False, "message": "come again later"}, 503)
             answer.headers.append((b"retry-after", b"%d" % RETRY_AFTER_S))
         await request.reply(send, answer)
-        webhook = request.path.rpartition("/")[2] if request.path in self.webhooks else ""
+        if self._spans is not None and span is not None:
+            self._spans.end(span, answer.status, str(answer.status) if answer.status >= 500 else "")
         self._count(route.api or webhook, answer.status)
-        metrics.SECONDS.observe(time.perf_counter() - begun_s, exemplar(request.header(b"traceparent")))
+        metrics.SECONDS.observe(time.perf_counter() - begun_s, exemplar(request.traceparent))
 
     async def _answer(self, route: Route, request: Request, receive: Callable[[], Any]) -> Answer:
         if request.method == "OPTIONS":
@@ -175,6 +187,8 @@ class Collector:
     ) -> tuple[list[Record], list[dict[str, Any]], int]:
         """Records for Kafka; what was refused, as the sender is told; and how many were not."""
         topic = self._topics.get(arrival.source, self._topics[FALLBACK_SOURCE])
+        parent = arrival.headers.get(TRACEPARENT)
+        headers = ((TRACEPARENT, parent),) if parent else ()
         records: list[Record] = []
         refused: list[dict[str, Any]] = []
         for index, item in enumerate(items):
@@ -182,7 +196,7 @@ class Collector:
                 raise BadBody(413, f"more than {ITEMS_MAX} events, split the batch")
             if index % SLICE_ITEMS == SLICE_ITEMS - 1:
                 await asyncio.sleep(0)
-            record = _record(item, topic) if isinstance(item, dict) else item
+            record = _record(item, topic, headers) if isinstance(item, dict) else item
             if isinstance(record, Refused):
                 refused.append({"index": index, "reason": record.reason.value, "field": record.field,
                                 "detail": record.detail})  # fmt: skip
@@ -233,14 +247,14 @@ async def _plain(body: bytes) -> bytes:
     return unpacked(body)
 
 
-def _record(item: dict[str, Any], topic: str) -> Record | Refused:
+def _record(item: dict[str, Any], topic: str, headers: tuple[tuple[str, str], ...]) -> Record | Refused:
     try:
         value = encode_touchpoint(item)
     except ValueError as error:  # nested deeper than JSON is written again
         return Refused(Reason.INVALID_FIELD, "", str(error), item)
     first = item["identifiers"][0] if item["identifiers"] else None
     key = f"{first['type']}:{first['value']}".encode("utf-8", "replace") if first else None
-    return Record(topic, key, value)
+    return Record(topic, key, value, headers)
 
 
 def _too_many(wait_s: int) -> Answer:

@@ -37,12 +37,16 @@ def answer_json(document: object, status: int = 200) -> Answer:
 
 
 class Request:
-    """The head of a request. Header names are lower case, values are bytes as they came."""
+    """The head of a request. Header names are lower case, values are bytes as they came.
+
+    `traceparent`: the trace that its touchpoints belong to, the sender's unless somebody replaces it.
+    """
 
     def __init__(self, scope: Any) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.traceparent = self.header(b"traceparent")
         self._scope = scope
 
     def header(self, name: bytes) -> str:
@@ -90,11 +94,8 @@ class Request:
 
     def context(self) -> dict[str, str]:
         """What the head says of the sender, for the context of its touchpoints."""
-        found = {}
-        for name, key in (("user_agent", b"user-agent"), ("traceparent", b"traceparent")):
-            if key in self.headers:
-                found[name] = self.header(key)[:CONTEXT_CHARS_MAX]
-        return found
+        given = {"user_agent": self.header(b"user-agent"), "traceparent": self.traceparent}
+        return {name: text[:CONTEXT_CHARS_MAX] for name, text in given.items() if text}
 
     async def reply(self, send: Callable[[Any], Any], answer: Answer) -> None:
         """Send the answer, with what a browser needs to let a page read it."""

@@ -14,6 +14,7 @@ import uvicorn
 
 from pipeline.core.errors import ConfigError
 from pipeline.core.policy import Policy
+from pipeline.runtime.spans import open_spans
 from pipeline.settings import Settings, load_policy
 
 from .app import Collector
@@ -80,8 +81,9 @@ async def _serve(
     topics = settings.topics()
     webhooks = webhooks_of(settings, policy, topics)
     collector = Collector(
-        outlet, topics, keys, trait_identifiers, settings.event_bytes_max, webhooks, settings.key_events_s
-    )
+        outlet, topics, keys, trait_identifiers, settings.event_bytes_max, webhooks, settings.key_events_s,
+        open_spans("elo-collect"),
+    )  # fmt: skip
 
     def reload() -> None:
         try:

@@ -10,7 +10,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import structlog
 from confluent_kafka import Message
@@ -25,10 +25,13 @@ from .ledger import Ledger
 from .measures import Measures
 from .partition import Partition
 from .reading import Reading
-from .records import LetterReason, Status, decode_change, decode_stored, destination_of
+from .records import LetterReason, Status, decode_change, decode_stored, destination_of, traceparent_of
 from .sender import Sender
 from .template import Unaddressable, check_addressable
 from .verdict import Kind, Verdict
+
+if TYPE_CHECKING:
+    from pipeline.runtime.otel import Spans
 
 log = structlog.get_logger()
 LOOK_S: Final = 0.5
@@ -45,7 +48,7 @@ class Delivery:
     def __init__(
         self, settings: Settings, destination: Destination, ledger: Ledger, partitions: int,
         command: Callable[[str], Command | None], say: Callable[[str, Command], None],
-        fail: Callable[[BaseException], None],
+        fail: Callable[[BaseException], None], spans: Spans | None = None,
     ) -> None:  # fmt: skip
         self.destination, self.name = destination, destination.name
         self.partitions: dict[int, Partition] = {}
@@ -59,7 +62,7 @@ class Delivery:
         self._stopping = False
         self._wake = asyncio.Event()
         self._turn = 0
-        self._sender = Sender(destination)
+        self._sender = Sender(destination, spans)
         self._reading = Reading(settings, self.name, destination.start, self)
         self.measures = Measures(self.name)
 
@@ -196,7 +199,7 @@ class Delivery:
             if self._is_held(partition, change):
                 break
             partition.backlog.popleft()
-            self._begin(partition, Pending(change, value, offset))
+            self._begin(partition, Pending(change, value, offset, traceparent=traceparent_of(message)))
         wait = bool(partition.backlog) or partition.is_full or (partition.paused and partition.is_half_full)
         if wait != partition.paused:
             partition.paused = wait

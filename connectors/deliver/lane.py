@@ -20,7 +20,7 @@ class Pending:
     """A change on its way. `offset` is that on `segments.membership`; instants are in ms.
 
     `alone`: it is sent without others, because a request with others was refused. `stored`: `elo.deliveries`
-    has a record of it. `redriven`: it was a letter.
+    has a record of it. `redriven`: it was a letter. `traceparent`: its trace, empty without one.
     """
 
     change: Mapping[str, Any]
@@ -32,6 +32,7 @@ class Pending:
     alone: bool = False
     stored: bool = False
     redriven: bool = False
+    traceparent: str = ""
 
     @property
     def change_id(self) -> str:

@@ -41,7 +41,7 @@ class Ledger:
         stored = Stored(
             FORMAT, Status.LETTER if reason else Status.WAITING, destination, pending.value, pending.offset,
             time.time_ns() // 1_000_000, pending.attempts, pending.failed_at, pending.due_at, pending.alone,
-            reason or "", detail, pending.redriven,
+            reason or "", detail, pending.redriven, pending.traceparent,
         )  # fmt: skip
 
         def done(error: KafkaError | None, message: Message) -> None:

@@ -7,12 +7,15 @@ change has on `segments.membership`, so whoever delivers it reads them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final
 
 import msgspec
+from confluent_kafka import Message
 
 from pipeline.core.errors import InvariantViolation, Rejection
+from pipeline.core.touchpoint import TRACEPARENT
 from pipeline.wire.avro import decode_record
 
 from .lane import Pending
@@ -51,12 +54,13 @@ class Stored(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str = ""
     detail: str = ""
     redriven: bool = False
+    traceparent: str = ""
 
     def pending(self) -> Pending:
         """The change as a lane takes it in."""
         return Pending(
             decode_change(self.value), self.value, self.offset, self.attempts, self.failed_at, self.due_at,
-            self.alone, stored=True, redriven=self.redriven,
+            self.alone, stored=True, redriven=self.redriven, traceparent=self.traceparent,
         )  # fmt: skip
 
 
@@ -88,6 +92,13 @@ def decode_stored(value: bytes) -> Stored:
     if stored.format != FORMAT:
         raise InvariantViolation("elo.deliveries was written by another version", format=stored.format)
     return stored
+
+
+def traceparent_of(message: Message) -> str:
+    """The trace that a change belongs to, by the headers of its record; empty without one."""
+    headers: Sequence[tuple[str, str | bytes | None]] = message.headers() or ()
+    found = next((given for name, given in headers if name == TRACEPARENT), None) or b""
+    return found if isinstance(found, str) else found.decode("utf-8", "replace")
 
 
 def decode_change(value: bytes) -> dict[str, object]:

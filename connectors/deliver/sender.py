@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 import aiohttp
 import orjson
 
 from pipeline import __version__
+from pipeline.core.touchpoint import TRACEPARENT
 
 from .destinations import Destination
 from .lane import Pending
 from .signing import Signer, signer_of
 from .template import render
 from .verdict import Kind, Verdict, judge
+
+if TYPE_CHECKING:
+    from pipeline.runtime.otel import Spans
 
 CONNECT_S: Final = 10.0
 SECRETS_S: Final = 5.0  # a file with a secret is read again after so long
@@ -37,10 +42,11 @@ class _Connector(aiohttp.TCPConnector):
 
 
 class Sender:
-    """Sends to one destination. Use it within one event loop, and close it."""
+    """Sends to one destination. Use it within one event loop, and close it. `spans`: None is off."""
 
-    def __init__(self, destination: Destination) -> None:
-        self.destination = destination
+    def __init__(self, destination: Destination, spans: Spans | None = None) -> None:
+        self.destination, self._spans = destination, spans
+        self._host = urlsplit(destination.url).hostname or ""
         self._batched = destination.batch > 1
         self._secrets_at = 0.0
         self._signers: list[Signer] = []
@@ -59,12 +65,21 @@ class Sender:
 
     async def send(self, group: Sequence[Pending]) -> Verdict:
         """Send changes in one request and judge the answer. It never raises for what the network does."""
+        spans, parents = self._spans, [one.traceparent for one in group if one.traceparent]
+        span = spans.sending(self.destination.name, self._host, parents) if spans is not None else None
+        if spans is None or span is None:
+            return await self._send(group, {})
+        verdict = await self._send(group, {TRACEPARENT: spans.traceparent_of(span)})
+        spans.end(span, verdict.status, "" if verdict.kind is Kind.DELIVERED else verdict.detail)
+        return verdict
+
+    async def _send(self, group: Sequence[Pending], trace: Mapping[str, str]) -> Verdict:
         body = orjson.dumps(
             render(self.destination.body, [one.change for one in group], batched=self._batched)
         )
         verdict: Verdict | None = None
         try:
-            headers = self._signed(_id_of(group), body)
+            headers = {**self._signed(_id_of(group), body), **trace}
             async with self._session.post(
                 self.destination.url, data=body, headers=headers, allow_redirects=False
             ) as answer:

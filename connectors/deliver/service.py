@@ -19,6 +19,7 @@ from pipeline.runtime.control import Control
 from pipeline.runtime.health import check_port
 from pipeline.runtime.logs import configure_logs
 from pipeline.runtime.metrics import exposition
+from pipeline.runtime.spans import open_spans
 from pipeline.settings import Settings
 
 from . import metrics
@@ -85,10 +86,10 @@ class Service:
         )  # fmt: skip
         self.control.start()
         await self.control.wait()
-        ledger = Ledger(self.settings, self.fail)
+        ledger, spans = Ledger(self.settings, self.fail), open_spans("elo-deliver")
         self._producer = ledger
         self.deliveries = [
-            Delivery(self.settings, one, ledger, self.partitions, self._command, self._say, self.fail)
+            Delivery(self.settings, one, ledger, self.partitions, self._command, self._say, self.fail, spans)
             for one in self.destinations
         ]
         running = [self._watched(one.run()) for one in self.deliveries]

@@ -20,11 +20,15 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`detail` names the status or the kind of error, never a body. `after_ms`: from now on, as it asked."""
+    """`detail` names the status or the kind of error, never a body. `after_ms`: from now on, as it asked.
+
+    `status`: that of the answer, if there was one.
+    """
 
     kind: Kind
     detail: str = ""
     after_ms: int | None = None
+    status: int | None = None
 
 
 REFUSING: Final = frozenset((400, 406, 411, 412, 413, 414, 415, 416, 417, 418, 422, 431, 451))
@@ -40,12 +44,12 @@ def judge(status: int, headers: Mapping[str, str], now_ms: int) -> Verdict:
     """The verdict on an answer. `headers` must not care for upper and lower case."""
     detail = f"HTTP {status}"
     if 200 <= status < 300:
-        return Verdict(Kind.DELIVERED, detail)
+        return Verdict(Kind.DELIVERED, detail, status=status)
     if status == 410:
-        return Verdict(Kind.GONE, detail)
+        return Verdict(Kind.GONE, detail, status=status)
     if status in REFUSING:
-        return Verdict(Kind.REFUSED, detail)
-    return Verdict(Kind.RETRY, detail, _after_ms(status, headers, now_ms))
+        return Verdict(Kind.REFUSED, detail, status=status)
+    return Verdict(Kind.RETRY, detail, _after_ms(status, headers, now_ms), status)
 
 
 def _after_ms(status: int, headers: Mapping[str, str], now_ms: int) -> int | None:

@@ -83,20 +83,32 @@ BEHAVIOUR: Final[Mapping[str, str | int]] = MappingProxyType(
 """What clients notice of the broker, apart from where it is: a broker in a container is given the same."""
 
 
-def server_properties(port: int, controller_port: int, log_dir: str) -> str:
-    """`server.properties` of a single node that is broker and controller, on the loopback interface only."""
+def server_properties(
+    port: int,
+    controller_port: int,
+    log_dir: str,
+    *,
+    node_id: int = NODE_ID,
+    voters: str = "",
+    behaviour: Mapping[str, str | int] = BEHAVIOUR,
+) -> str:
+    """`server.properties` of a node that is broker and controller, on the loopback interface only.
+
+    Args:
+        voters: `id@host:port` of the controllers of a cluster, between commas; empty: it is alone.
+    """
     listener, controller = f"PLAINTEXT://{HOST}:{port}", f"CONTROLLER://{HOST}:{controller_port}"
     return _properties(
         {
             "process.roles": "broker,controller",
-            "node.id": NODE_ID,
-            "controller.quorum.voters": f"{NODE_ID}@{HOST}:{controller_port}",
+            "node.id": node_id,
+            "controller.quorum.voters": voters or f"{node_id}@{HOST}:{controller_port}",
             "controller.listener.names": "CONTROLLER",
             "inter.broker.listener.name": "PLAINTEXT",
             "listeners": f"{listener},{controller}",
             "advertised.listeners": listener,
             "log.dirs": log_dir,
-            **BEHAVIOUR,
+            **behaviour,
         }
     )
 

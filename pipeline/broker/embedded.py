@@ -243,10 +243,10 @@ class EmbeddedBroker:
 
     def _format(self, jars: Path) -> str:
         """Make the log directory; return its cluster id. The caller holds the lock."""
-        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A")
+        cluster_id = self._new_cluster_id()
         shutil.rmtree(self.data_dir / config.FORMAT_DIR, ignore_errors=True)
         port, controller_port = free_ports(config.HOST, 2)  # not used yet, but they must be valid
-        properties = config.server_properties(port, controller_port, config.FORMAT_DIR)
+        properties = self._properties(port, controller_port, config.FORMAT_DIR)
         replace_text(self.data_dir / config.FORMAT_PROPERTIES, properties)
         replace_text(self.data_dir / config.LOGGING_PROPERTIES, config.logging_properties())
         arguments = ("format", "--cluster-id", cluster_id, "--config", config.FORMAT_PROPERTIES)
@@ -265,6 +265,14 @@ class EmbeddedBroker:
         (self.data_dir / config.FORMAT_DIR).rename(self.data_dir / config.LOG_DIR)
         (self.data_dir / config.FORMAT_PROPERTIES).unlink()
         return cluster_id
+
+    def _new_cluster_id(self) -> str:
+        """The id of a new cluster; the nodes of one have one together."""
+        return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A")
+
+    def _properties(self, port: int, controller_port: int, log_dir: str) -> str:
+        """What this node is told; one of a cluster is told more."""
+        return config.server_properties(port, controller_port, log_dir)
 
     def _spawn(self, jars: Path, main_class: str, *arguments: str) -> subprocess.Popen[bytes]:
         """Start one of Kafka's programs detached from this terminal, with its output in the console log."""
@@ -292,7 +300,7 @@ class EmbeddedBroker:
         """
         ports = free_ports(config.HOST, 2)
         port, controller_port = self._wanted_port or ports[0], ports[1]
-        properties = config.server_properties(port, controller_port, config.LOG_DIR)
+        properties = self._properties(port, controller_port, config.LOG_DIR)
         replace_text(self.data_dir / config.SERVER_PROPERTIES, properties)
         replace_text(self.data_dir / config.LOGGING_PROPERTIES, config.logging_properties())
         log_offset = size_of(self.data_dir / config.SERVER_LOG)

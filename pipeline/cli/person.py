@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from .options import fail
 
 if TYPE_CHECKING:
+    from ..core.facet import Facet
+    from ..core.node import Profile
     from ..core.policy import Policy
     from ..runtime.lookup import Found, Lookup
     from ..settings import Settings
@@ -48,3 +50,16 @@ def find_person(lookup: Lookup, policy: Policy, name: str) -> tuple[Found, str]:
         return found, profile.anchor[2]
     identifier = normalised(name, policy)
     return lookup.by_identifier(identifier), identifier
+
+
+def find_profile(lookup: Lookup, policy: Policy, name: str) -> tuple[Profile, dict[str, Facet]]:
+    """The profile of an identifier or a profile id, and its facets by identifier.
+
+    Ends the command when the identifier belongs to nobody. Raises NotFound.
+    """
+    found, identifier = find_person(lookup, policy, name)
+    profile = found.profile_of(identifier)
+    if profile is None:
+        fail(f"{identifier} belongs to nobody: it was only seen beside others, see `elo why {identifier}`")
+    look = found.component.look
+    return profile, {one: facet for one in profile.identifiers if (facet := look(one)) is not None}

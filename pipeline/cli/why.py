@@ -1,4 +1,4 @@
-"""`elo why`: why identifiers are, or are not, one profile; why a profile is inside a segment or outside."""
+"""`elo why`: why identifiers are, or are not, one profile; why it is inside a segment, or has a trait."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 SEGMENT_ID: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 """Told apart from an identifier, which has a colon, and from a profile id, which is never the second."""
+TRAIT: Final = "trait:"
+"""In front of a trait's name, as in the ids of computed ones. No shipped identifier type is called so."""
 LINES_MAX: Final = 20  # refused links and sentences shown to people; --json and the pictures have all
 
 
@@ -36,7 +38,9 @@ def why(
     ] = None,
     other: Annotated[
         str | None,
-        typer.Argument(metavar="[IDENTIFIER|SEGMENT]", help="a second identifier, or a segment id"),
+        typer.Argument(
+            metavar="[IDENTIFIER|SEGMENT|trait:NAME]", help="a second identifier, a segment id, or a trait"
+        ),
     ] = None,
     dot: Annotated[bool, typer.Option("--dot", help="print a picture as Graphviz text")] = False,
     svg: Annotated[bool, typer.Option("--svg", help="print a picture as SVG")] = False,
@@ -48,11 +52,12 @@ def why(
     ] = "",
     json_output: Json = False,
 ) -> None:
-    """Explain one profile, two identifiers, a membership, or a change that was told.
+    """Explain one profile, two identifiers, a membership, a trait, or a change that was told.
 
     With one identifier: what its profile holds, and by which links. With two: why they are or are not one
-    profile. With a segment: why the profile is inside or outside. With --change: why it entered or left then,
-    from what had arrived by then. Each with what would change it.
+    profile. With a segment: why the profile is inside or outside. With a trait: what its value is made of, or
+    who told it. With --change: why it entered or left then, from what had arrived by then. Each with what
+    would change it.
     """
     if dot + svg + weights + json_output > 1:
         fail("--json, --dot, --svg and --weights exclude each other, choose one")
@@ -67,11 +72,17 @@ def why(
         return
     if subject is None:
         fail("name a profile by an identifier or its id, or a change by --change")
+    about = other or ""
+    if picture and (about.startswith(TRAIT) or SEGMENT_ID.fullmatch(about)):
+        fail("pictures are of identifiers, use --json to have the parts of an explanation")
+    if about.startswith(TRAIT):
+        from .why_trait import why_trait
+
+        why_trait(settings, subject, about[len(TRAIT) :], json_output=json_output)
+        return
     if other is not None and SEGMENT_ID.fullmatch(other):
         from .why_segment import why_segment
 
-        if picture:
-            fail("pictures are of identifiers, use --json to have the conditions of a segment")
         why_segment(settings, subject, other, json_output=json_output)
         return
     _why_identifiers(settings, [subject] if other is None else [subject, other], picture, json_output)

@@ -21,17 +21,13 @@ def why_segment(settings: Settings, subject: str, segment_id: str, *, json_outpu
     """Explain why a profile, named by its id or an identifier, is inside a segment or outside."""
     from ..core.instant import format_instant
     from ..core.segments.explain import explain_segment
-    from .person import find_person, open_lookup
+    from .person import find_profile, open_lookup
 
     policy, lookup = open_lookup(settings)
     definitions = _definitions(settings, segment_id)
     definition = definitions[segment_id]
-    found, identifier = find_person(lookup, policy, subject)
-    profile = found.profile_of(identifier)
-    if profile is None:
-        fail(f"{identifier} belongs to nobody: it was only seen beside others, see `elo why {identifier}`")
+    profile, facets = find_profile(lookup, policy, subject)
     now_ms = time.time_ns() // 1_000_000
-    facets = {one: facet for one in profile.identifiers if (facet := found.component.look(one)) is not None}
     answer = explain_segment(definition, profile.fold, profile.identifiers, now_ms, definitions, facets)
     told = _told(profile, segment_id)
     if json_output:

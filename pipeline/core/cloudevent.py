@@ -7,19 +7,17 @@ It is asked only about a record that is no touchpoint by itself.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Final
 
 from .errors import Rejection
 from .names import snake_case
-from .touchpoint import EVENT_ID_CHARS_MAX, read_json
+from .touchpoint import EVENT_ID_CHARS_MAX, TRACEPARENT, Headers, read_json
 
 PREFIX: Final = "ce_"
 VERSION: Final = "specversion"
-
-Headers = Sequence[tuple[str, bytes | str | None]]
 
 
 def touchpoint_of(value: bytes, headers: Headers, source: str) -> dict[str, Any] | None:
@@ -51,6 +49,9 @@ def touchpoint_of(value: bytes, headers: Headers, source: str) -> dict[str, Any]
         found["type"] = _type_of(kind)
     if isinstance(time := envelope.get("time"), str) and (at_ms := _instant(time)) is not None:
         found["occurred_at"] = at_ms
+    parent, context = envelope.get(TRACEPARENT), found.get("context", {})
+    if isinstance(parent, str) and isinstance(context, dict):
+        found["context"] = {TRACEPARENT: parent} | context
     return found
 
 

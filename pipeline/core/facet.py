@@ -184,16 +184,17 @@ def _keep_consent(consent: dict[str, Cell], purpose: str, word: Cell) -> None:
         consent[purpose] = word
 
 
-def _text_of(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """The text by which two values of a trait are one."""
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
 
 
 def _new_cell(value: Any, at_ms: int, rule: Survivorship) -> Cell:
     if rule is Survivorship.MOST_FREQUENT:
-        return [value, {_text_of(value): [1, at_ms]}]
+        return [value, {text_of(value): [1, at_ms]}]
     if rule is Survivorship.UNION:
         values = value if isinstance(value, list) else [value]
-        seen = {_text_of(one): at_ms for one in values[:UNION_VALUES_MAX]}
+        seen = {text_of(one): at_ms for one in values[:UNION_VALUES_MAX]}
         return [_union_value(seen), seen]
     return [value, at_ms]
 
@@ -222,7 +223,7 @@ def _combine_cells(a: Cell, b: Cell, rule: Survivorship) -> Cell:
         return older if rule is Survivorship.FIRST else newer
     if type(a[0]) is str and a[0] == b[0]:
         return a
-    return a if _text_of(a[0]) > _text_of(b[0]) else b
+    return a if text_of(a[0]) > text_of(b[0]) else b
 
 
 def _combine_frequent(a: Cell, b: Cell) -> Cell:

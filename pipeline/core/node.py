@@ -321,11 +321,10 @@ class Component:
     def become_redirect(self, survivor: str, until_ms: int) -> None:
         """Give everything up to `survivor`; the redirect is kept until `until_ms`."""
         kept = list(self.identifiers)
-        armed = self.armed
         blank = Component(self.root)
         for name in _PARTS:  # Not a second `__init__`: compiled, it would not let go of what was there.
             setattr(self, name, getattr(blank, name))
-        self.redirect, self.pages, self.window_due, self.armed = survivor, [kept], until_ms, armed
+        self.redirect, self.pages, self.window_due = survivor, [kept], until_ms
 
     def encode(self) -> bytes:
         """The stored form of the component's own record, page 0 included."""

@@ -35,11 +35,9 @@ class Outputs:
         self.govern(policy)
         self.adopt: Callable[[Component, int], None] | None = None
         """Called with a component before it is used, and the time, while a change of policy is worked off."""
-        self.nodes = nodes
-        self.profile_key = profile_key
+        self.nodes, self.profile_key = nodes, profile_key
         self.publish_interval_ms = publish_interval_ms
-        self.outbox = Outbox()
-        self.present_ms = 0
+        self.outbox, self.present_ms = Outbox(), 0
         """Wall clock at which the batch is worked off; `now_ms`, the stream's time, is behind it in a lag."""
         self.unpublished: dict[str, int] = {}
         self.silent: Collection[str] = ()
@@ -91,6 +89,8 @@ class Outputs:
             component.unsettled = True
             return
         component.unsettled = False
+        if component.armed == component.hold_until:
+            component.armed = NEVER  # Nothing is left to be done then: the timer is overtaken.
         component.profiles = None
         at_ms = min(now_ms, component.window_due - 1)  # what was due meanwhile is told at its own instant
         profiles = self.profiles(component)

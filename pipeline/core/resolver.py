@@ -138,12 +138,19 @@ class Resolver:
         self.queue.append((to, message))
         self._drain(now_ms)
 
-    def tick(self, root: str, now_ms: int) -> None:
-        """A timer of a component. An overtaken one is ordinary: what is not due is left alone."""
+    def tick(self, root: str, now_ms: int) -> int:
+        """A timer of a component. An overtaken one is ordinary: nothing is due, and nothing is written.
+
+        Returns: the instant of the timer to be set in the place of one that was overtaken, else NEVER.
+        """
         component = self._component(root, now_ms)
-        if component is not None:
-            self._elapse(component, now_ms)
-            self._drain(now_ms)
+        if component is None:
+            return NEVER
+        if component.armed > now_ms and component.publish_due > now_ms:
+            return component.armed
+        self._elapse(component, now_ms)
+        self._drain(now_ms)
+        return NEVER
 
     def next_due(self, component: Component) -> int:
         """The instant of the component's next timer, ms; NEVER if it needs none."""

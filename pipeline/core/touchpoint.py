@@ -8,9 +8,10 @@ first fault names the reason. A detail never repeats a value: it may be personal
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 
+import msgspec
 import orjson
 
 from . import contact
@@ -32,13 +33,17 @@ FUTURE_MS_MAX: Final = 5 * 60_000
 NESTING_MAX: Final = 64
 """Levels of objects and arrays in traits and properties. Whoever writes them again can write 254 (orjson)."""
 
+Headers = Sequence[tuple[str, bytes | str | None]]
 AvroDecode = Callable[[bytes], dict[str, Any] | Rejection]
 """Reads a whole Avro value, header included, instants as `int`: `pipeline.wire.avro.TouchpointDecoder`."""
 
 _SNAKE_CASE: Final = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _PATH_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,50}")
-_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(?:-.{0,100})?")
+TRACEPARENT: Final = "traceparent"
+_TRACEPARENT: Final = re.compile(
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.{0,100})?"
+)
 _JSON_FIRST: Final = frozenset(b" \t\n\r") | frozenset(range(0x21, 0x7F))
 _BYTE_ORDER_MARKS: Final = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 _AVRO: Final = 0
@@ -117,7 +122,7 @@ class TouchpointReader:
             return Touch(event_id, source, kind, occurred_at, identifiers, traits, properties, consent)
         if (fault := _entry_fault("context", context, str)) is not None:
             return fault
-        parent = context.get("traceparent", "")
+        parent = context.get(TRACEPARENT, "")
         parent = parent if _TRACEPARENT.fullmatch(parent) else ""  # a trace is never worth a rejection
         return Touch(event_id, source, kind, occurred_at, identifiers, traits, properties, consent, parent)
 
@@ -164,6 +169,18 @@ class TouchpointReader:
             return Rejection(Reason.NO_USABLE_IDENTIFIER, "identifiers", detail)
         ranked.sort()
         return [identifier for _, identifier in ranked]
+
+
+def with_trace(touch: Touch, headers: Headers) -> Touch:
+    """The touch with the trace in the headers of its record, unless it has one of its own."""
+    if touch.traceparent:
+        return touch
+    for name, given in headers:
+        if name == TRACEPARENT and given:
+            parent = given if isinstance(given, str) else given.decode("utf-8", "replace")
+            if _TRACEPARENT.fullmatch(parent):
+                return msgspec.structs.replace(touch, traceparent=parent)
+    return touch
 
 
 def read_json(value: bytes) -> dict[str, Any] | Rejection:

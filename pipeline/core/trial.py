@@ -115,7 +115,7 @@ def try_out(
     for root in list(nodes.components):
         component = nodes.components[root]
         if component.unsettled and not component.redirect:
-            resolver.tick(root, max(now_ms, component.hold_until))
+            outputs.settle(component, max(now_ms, component.hold_until))
     told = [one for one in outbox.told if isinstance(one, ProfileAlias | MembershipChange)]
     aliases = [one for one in told if isinstance(one, ProfileAlias)]
     changes = [one for one in told if isinstance(one, MembershipChange)]

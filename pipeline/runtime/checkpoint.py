@@ -40,6 +40,11 @@ BACKOFF_MS: Final = 5
 100.
 """
 
+IDLE_MS: Final = 6_000
+"""Offsets of a transaction wait for ever when their coordinator dies at the wrong moment, although the client
+knows the next one: it looks again only when some connection comes or goes (confluentinc/librdkafka#5511). So
+connections that rest for 4 to 6 s are closed, and opened again at once: 1 ms for a transaction after a rest.
+"""
 HANG_S: Final = 100.0  # above what an operation and its repetitions may take
 FENCED: Final = (
     KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError._FATAL
@@ -99,6 +104,7 @@ def make_producer(settings: Settings, transactional_id: str) -> Producer:
             # Else offsets that are sent after the broker was killed and came back wait for ever for a
             # connection that was given up (confluentinc/librdkafka#5511).
             metadata_recovery_strategy="none",
+            connections_max_idle_ms=IDLE_MS,
         )
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rocksdict import Cache
 
@@ -20,6 +20,9 @@ from .control import Control
 from .pace import Pace
 from .traces import Traces
 from .watchdog import Watchdog
+
+if TYPE_CHECKING:
+    from .otel import Spans
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,7 @@ class Environment:
     watchdog: Watchdog
     pace: Pace = field(default_factory=Pace)
     traces: Traces = field(default_factory=Traces)
+    spans: Spans | None = None
 
     @property
     def history_ms(self) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from zlib import crc32
 
 from confluent_kafka import KafkaError, Producer
@@ -19,24 +19,34 @@ from ..core.decisions import STEWARD_LABEL, Decision
 from ..core.errors import InvariantViolation, Reason, Rejection, Retryable
 from ..core.policy import Policy
 from ..core.touch import Touch, encode_marked, encode_touch, partition_origin
-from ..core.touchpoint import TouchpointReader
+from ..core.touchpoint import TouchpointReader, with_trace
 from ..settings import Settings
 from ..topics import REJECTED_BYTES_MAX, Topics
 from ..wire.avro import TouchpointDecoder
 from . import metrics
 from .crashpoints import reach
 from .schema_registry import LOOKUP_S, RegistryClient, SchemaLookup
+from .traces import LINKS_MAX, Traced
+
+if TYPE_CHECKING:
+    from .otel import Spans
 
 SLICE_RECORDS: Final = 250  # records handled before the loop may turn to others: about 5 ms
 OUTSTANDING_MAX: Final = 200_000  # records handed to the producer and not yet acknowledged
+FLUSH_FREELY_S: Final = 1.0  # a flush lets more touches come meanwhile for so long
 FLUSH_TIMEOUT_S: Final = 60.0
 
 
 class Intake:
     """From `touchpoints.*` and `identity.decisions` to `elo.touches` and `touchpoints.rejected`."""
 
-    def __init__(self, settings: Settings, topics: Topics, partitions: int) -> None:
+    def __init__(
+        self, settings: Settings, topics: Topics, partitions: int, spans: Spans | None = None
+    ) -> None:
         self.topics = topics
+        self._group, self._spans = settings.group, spans
+        self._traced: Traced | None = None
+        """Traces of the batch under way, where spans are made."""
         self.partitions = partitions
         self._registered = settings.sources
         registry = settings.schema_registry
@@ -44,7 +54,8 @@ class Intake:
             SchemaLookup(RegistryClient(registry.get_secret_value(), LOOKUP_S)) if registry else None
         )
         self._policy: Policy | None = None
-        self._has_policy = asyncio.Event()
+        self._has_policy, self._may_send = asyncio.Event(), asyncio.Event()
+        self._may_send.set()
         self._failure: KafkaError | None = None
         self._left_out = (0, 0)
         self.handled_ms: dict[tuple[str, int], int] = {}
@@ -90,14 +101,19 @@ class Intake:
         It waits for the first partition that is opened here: the policy in force is in its state.
         """
         await self._has_policy.wait()
+        if self._spans is not None:
+            self._traced = Traced(LINKS_MAX)
         for start in range(0, len(records), SLICE_RECORDS):
             while len(self._producer) > OUTSTANDING_MAX:
                 self._producer.poll(0)
                 await asyncio.sleep(0.005)
+            await self._may_send.wait()
             self._handle_slice(records[start : start + SLICE_RECORDS])
             await asyncio.sleep(0)
         last = records[-1]
         self.handled_ms[last.topic(), last.partition()] = last.timestamp()[1]
+        if self._spans is not None and self._traced is not None:
+            self._spans.batch(last.topic(), self._traced, len(records), self._group)
 
     def lag_seconds(self, topic: str, partition: int, now_ms: int) -> float:
         """Age of the last record handled of a partition of which some wait, s."""
@@ -157,6 +173,7 @@ class Intake:
             self.partitions,
         )
         begin, rejected = self._origin_of(records[0]) - records[0].offset(), 0
+        traced = self._traced
         for record in records:
             try:
                 touch = read(record.value(), now_ms)
@@ -170,6 +187,10 @@ class Intake:
                 self._reject(record, touch)
                 rejected += 1
                 continue
+            if headers := record.headers():
+                touch = with_trace(touch, headers)
+            if traced is not None and touch.traceparent:
+                traced.add(touch.traceparent)
             key, value = touch.identifiers[0].encode(), encode_touch(touch, begin + record.offset())
             try:
                 produce(touches, value, key, crc32(key) % partitions)
@@ -221,10 +242,18 @@ class Intake:
     async def flush(self) -> None:
         """Wait until the broker has everything.
 
+        Flushed is an empty queue. Under load there may be none: touches come sooner than acknowledgements. So
+        nothing is sent any more, after a while, until there is.
         Raises when it does not: offsets must not be committed then.
         """
         reach("intake.before_flush")
-        left = await asyncio.to_thread(self._producer.flush, FLUSH_TIMEOUT_S)
+        left = await asyncio.to_thread(self._producer.flush, FLUSH_FREELY_S)
+        if left:
+            self._may_send.clear()
+            try:
+                left = await asyncio.to_thread(self._producer.flush, FLUSH_TIMEOUT_S)
+            finally:
+                self._may_send.set()
         self._check()
         if left:
             raise Retryable("the broker does not acknowledge touches", outstanding=left)

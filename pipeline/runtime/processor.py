@@ -29,7 +29,8 @@ from .checkpoint import Checkpoint, Fenced, MustAbort, partition_of, within_limi
 from .crashpoints import reach
 from .environment import Environment
 from .task import Task
-from .work import Rejected, Work, reject, trace_of
+from .traces import Traced
+from .work import Rejected, Work, halve, reject, trace_of
 
 log = structlog.get_logger()
 
@@ -51,6 +52,7 @@ class Effects(NamedTuple):
     told: list[Output]
     kinds: Counter[str]
     """What was handed over within the batch, by kind."""
+    traced: Traced
 
 
 @dataclass(slots=True)
@@ -66,6 +68,7 @@ class Commit:
     begun_at: float
     mail: Counter[str]
     sends: bool
+    traced: Traced
 
 
 class Void(Exception):
@@ -200,7 +203,7 @@ class Processor:
             if membership is None:  # The group will say soon who has what.
                 await asyncio.sleep(PAUSE_S)
                 continue
-            effects = Effects([], [], Counter())
+            effects = Effects([], [], Counter(), self.environment.traces.begin())
             works = {
                 task: task.begin_work(records, effects.mail, effects.told) for task, records in batch.items()
             }
@@ -211,7 +214,7 @@ class Processor:
                 raise
             except Exception as error:  # noqa: BLE001 - the one place: whatever the core raises for a touch
                 self._rollback(works)
-                halves = _halve(batch)
+                halves = halve(batch)
                 if len(halves) > 1:
                     for half in halves:
                         await self._handle_surely(half)
@@ -274,7 +277,9 @@ class Processor:
     ) -> None:
         """Write a batch and commit it on a thread; the next one may be computed meanwhile."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._commit = Commit(batch, works, future, time.monotonic(), effects.kinds, bool(effects.mail))
+        self._commit = Commit(
+            batch, works, future, time.monotonic(), effects.kinds, bool(effects.mail), effects.traced
+        )
         if not (rejections or any(work.changed for work in works.values())):
             future.set_result(None)
             return
@@ -317,6 +322,10 @@ class Processor:
             metrics.MAIL.labels(kind).inc(number)
         for task, work in commit.works.items():
             task.applied(work)
+        if (spans := self.environment.spans) is not None:
+            topic, group = self.environment.topics.touches, self.environment.settings.group
+            touches = sum(work.touches for work in commit.works.values())
+            spans.batch(topic, commit.traced, touches, group)
 
     async def _redo(self, void: Void) -> None:
         """Compute a batch again whose commit failed. Who has computed on top of it has rolled back."""
@@ -380,20 +389,6 @@ class Processor:
             task.receive(to, message, now_ms)
         effects.kinds.update(_kinds(mail))
         mail.clear()
-
-
-def _halve(batch: Batch) -> list[Batch]:
-    """Two batches with half of the records each; one if there is no more than one record."""
-    pairs = [(task, record) for task, records in batch.items() for record in records]
-    middle = (len(pairs) + 1) // 2
-    halves: list[Batch] = []
-    for part in (pairs[:middle], pairs[middle:]):
-        half: Batch = {}
-        for task, record in part:
-            half.setdefault(task, []).append(record)
-        if half:
-            halves.append(half)
-    return halves
 
 
 def _kinds(mail: list[tuple[str, Message]]) -> Counter[str]:

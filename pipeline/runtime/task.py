@@ -352,7 +352,9 @@ class Task:
             self.store.extend_timers(now_ms)
         work.fired = timers.due(now_ms, most)
         for _, root in work.fired:
-            self.resolver.tick(root, now_ms)
+            later_ms = self.resolver.tick(root, now_ms)
+            if later_ms != NEVER:  # After a restart it may be in the component only, with an earlier one set.
+                work.armed.append((later_ms, root))
 
     def _arm(self, work: Work) -> None:
         """Set the next timer of every changed component, if it is earlier than the one that is set."""

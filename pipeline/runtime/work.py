@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from ..core.errors import InvariantViolation, PipelineError, Reason
 from ..core.outbox import Outbox
@@ -15,6 +15,7 @@ from .changes import State
 SKEW_MS: Final = 500
 """A touch that was logged so long before stream time has waited unseen; else the two are the same."""
 
+Owner = TypeVar("Owner")
 Rejected = tuple[bytes, bytes, list[tuple[str, str | bytes | None]]]
 """Value, key and headers of a touch that raised."""
 
@@ -65,6 +66,20 @@ def next_offsets(records: list[Any], before: Mapping[str, int]) -> dict[str, int
             if not missing:
                 break
     return offsets
+
+
+def halve(batch: dict[Owner, list[Any]]) -> list[dict[Owner, list[Any]]]:
+    """Two batches with half of the records each; one if there is no more than one record."""
+    pairs = [(owner, record) for owner, records in batch.items() for record in records]
+    middle = (len(pairs) + 1) // 2
+    halves: list[dict[Owner, list[Any]]] = []
+    for part in (pairs[:middle], pairs[middle:]):
+        half: dict[Owner, list[Any]] = {}
+        for owner, record in part:
+            half.setdefault(owner, []).append(record)
+        if half:
+            halves.append(half)
+    return halves
 
 
 def trace_of(value: bytes) -> dict[str, str]:

@@ -34,9 +34,11 @@ from .intake import Intake
 from .logs import configure_logs
 from .processor import Processor
 from .published import policy_of_file
+from .spans import open_spans
 from .standby import Standby
 from .startup import check_topics, give_memory_back, make_data_dir, take_worker_id, use_one_arena
 from .task import Task
+from .traces import LINKS_MAX, Traces
 from .watchdog import LOOK_S, Watchdog
 
 log = structlog.get_logger()
@@ -90,7 +92,8 @@ class Worker:
         self.lives: dict[int, asyncio.Task[None]] = {}
         self.processor: Processor | None = None
         self._processing: asyncio.Task[None] | None = None
-        self.intake = Intake(settings, topics, partitions)
+        spans = open_spans("elo-worker")
+        self.intake = Intake(settings, topics, partitions, spans)
         self.health = Health(self)
         self.executor = ThreadPoolExecutor(max_workers=2 * partitions + 2, thread_name_prefix="task")
         self.control = Control(settings, topics.definitions, decode_definition, self._control_changed)
@@ -126,6 +129,8 @@ class Worker:
             wake=self._wake_processor,
             reopen=self._reopen,
             watchdog=self.watchdog,
+            traces=Traces(LINKS_MAX if spans is not None else 0),
+            spans=spans,
         )
         self.standby = Standby(self.environment, self.fail)
 

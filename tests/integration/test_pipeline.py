@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import orjson
 import pytest
 
 from pipeline.core.errors import Reason
@@ -323,15 +324,18 @@ def test_in_the_end_everything_ever_sent_here_is_as_the_oracle_says(site: Site) 
 
 def test_a_change_carries_the_trace_of_its_touchpoint_as_a_header(site: Site) -> None:
     parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    other = parent.replace("4bf", "5bf")
     site.define("traced", {"event": "traced", "within": "1h"})
-    site.send(
-        site.touch("traced", "anonymous_id:traced-1", context={"traceparent": parent}),
-        site.touch("traced", "anonymous_id:traced-2"),
-    )
-    changes = {change["profile_id"] for change in site.await_changes("traced", 2)}
+    for number, context in enumerate(({"traceparent": parent}, {})):
+        both = site.touch("traced", f"anonymous_id:traced-{number}", context=context)
+        site.fleet.send_raw("web", orjson.dumps(both), headers=[("traceparent", other)])
+    site.fleet.producer.flush(60)
+    site.send(site.touch("traced", "anonymous_id:traced-2"))
+    changes = {change["profile_id"] for change in site.await_changes("traced", 3)}
     headers = [
         record.headers()
         for record in site.fleet.read("segments.membership")
         if (record.key() or b"").decode() in changes
     ]
-    assert sorted(headers, key=str) == [None, [("traceparent", parent.encode())]]
+    told = [[("traceparent", one.encode())] for one in (parent, other)]
+    assert sorted(headers, key=str) == [None, *told]

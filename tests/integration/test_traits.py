@@ -70,6 +70,28 @@ def check_explained(elo: Elo, changes: list[dict[str, Any]], view: dict[str, Any
     assert elo("why", "--change", "nothing").code == 1
 
 
+def check_why(elo: Elo) -> None:
+    """What the values are made of, after Ana's view has left the window."""
+    spent = elo("why", "user_id:ana", "trait:spent", "--json").document
+    assert (spent["value"], spent["trait_version"], spent["changes_at"]) == (60, 1, None)
+    assert spent["computed"] == {"compute": "sum", "of": "total", "event": "order_completed"}
+    assert spent["values"] == [
+        {"identifier": "anonymous_id:ana-web", "value": 20.5}, {"identifier": "user_id:ana", "value": 39.5},
+    ]  # fmt: skip
+    assert [(one["event_id"], one["value"], one["identifier"]) for one in spent["events"]] == [
+        ("s1", 39.5, "user_id:ana"), ("s0", 20.5, "anonymous_id:ana-web"),
+    ]  # fmt: skip
+    interest = elo("why", "user_id:ana", "trait:interest", "--json").document
+    assert (interest["value"], interest["policy_version"]) == (10, 1)
+    assert [(one["points"], one["holds"]) for one in interest["conditions"]] == [(10, True), (5, False)]
+    said = elo("why", "user_id:ana", "trait:interest").out
+    assert "\n  10 of 10 points\n    yes trait spent gte 50: found 60, sum of total: order_completed" in said
+    assert "\n  0 of 5 points\n    no  trait views_lately gte 1: found 0, " in said
+    lately = elo("why", "user_id:ana", "trait:views_lately").out
+    assert ": count: product_viewed within 4s, of 0 events\n" in lately
+    assert lately.endswith("by itself it never changes\n")
+
+
 def test_traits_are_filled_kept_by_time_used_explained_and_withdrawn(
     site: Site, elo: Elo, tmp_path: Path
 ) -> None:
@@ -103,6 +125,8 @@ def test_traits_are_filled_kept_by_time_used_explained_and_withdrawn(
     wait_for(lambda: computed(site)["views_lately"] == 0, "the count to fall", 10)
     assert computed(site) == {"spent": 60, "views_lately": 0, "interest": 10}
 
+    check_why(elo)
+
     file.write_text("id: interested\nwhere: {trait: interest, gte: 10}\n")
     elo("segments", "apply", file)
     site.fleet.wait_idle()
@@ -114,6 +138,7 @@ def test_traits_are_filled_kept_by_time_used_explained_and_withdrawn(
     elo("segments", "delete", "interested", "trait:interest", "trait:spent")
     site.fleet.wait_idle()
     assert computed(site) == {"views_lately": 0}
+    assert "the computed trait spent was deleted" in elo("why", "user_id:ana", "trait:spent").err
     (*_, gone) = site.await_changes("interested", 4)
     assert (
         elo("why", "--change", gone["change_id"], "--json").document["instead"]

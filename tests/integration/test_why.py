@@ -50,7 +50,8 @@ def tell_story(site: Site) -> None:
         purpose="marketing",
     )  # fmt: skip
     site.fleet.wait_idle()
-    site.send(at(2 * DAY_MS, "product_viewed", "anonymous_id:ana-web", **shoes))
+    lisbon = {"traits": {"city": "Lisbon"}}
+    site.send(at(2 * DAY_MS, "product_viewed", "anonymous_id:ana-web", **shoes, **lisbon))
     site.send(at(DAY_MS + 60_000, "crm_updated", "user_id:ana", traits={"city": "Madrid"}, source="crm"))
     site.send(at(DAY_MS, "identified", "email:ana@example.com", "anonymous_id:ana-web"))
     site.send(
@@ -135,6 +136,10 @@ def test_evidence_is_drawn(elo: Elo) -> None:
         (("why", "user_id:ana", "madrid-running-no-purchase", "--svg"), "pictures are of identifiers"),
         (("why", "user_id:ana", "--weights"), "--weights is about two identifiers"),
         (("why", "user_id:ana", "user_id:bea", "--weights"), "there are no weights: nobody is compared"),
+        (("why", "user_id:ana", "trait:city", "--dot"), "pictures are of identifiers"),
+        (("why", "user_id:ana", "trait:citty"), "has no trait citty, did you mean city?"),
+        (("why", "user_id:eva", "trait:city"), "has no trait city, and no other"),
+        (("why", "email:nobody@example.com", "trait:city"), "email:nobody@example.com belongs to nobody"),
     ],
 )
 def test_what_cannot_be_answered_is_said_in_one_sentence(
@@ -175,6 +180,22 @@ def test_a_membership_is_explained_by_the_events_behind_it(site: Site, elo: Elo)
     assert outside.out.endswith("consent marketing: would have to become true\n")
     by_id = elo("why", ana["profile_id"]).out
     assert by_id.startswith(f"anonymous_id:ana-web belongs to profile {ana['profile_id']}")
+
+
+def test_a_trait_is_explained_by_who_told_it_and_what_lost(site: Site, elo: Elo) -> None:
+    ana = site.profile("user_id:ana")
+    answer = elo("why", "email:ana@example.com", "trait:city", "--json").document
+    assert (answer["profile_id"], answer["value"], answer["rule"], answer["policy_version"]) == (
+        ana["profile_id"], "Madrid", "newest", 1,
+    )  # fmt: skip
+    madrid, lisbon = answer["values"]
+    assert (madrid["event_id"], madrid["source"], madrid["identifier"]) == ("s1", "crm", "user_id:ana")
+    assert madrid["at"] == format_instant(site.sent[1]["occurred_at"])
+    assert (lisbon["value"], lisbon["wins"], lisbon["event_id"]) == ("Lisbon", False, "s0")
+    said = elo("why", ana["aliases"][0], "trait:city").out
+    assert said.startswith(f'profile {ana["profile_id"]} has "Madrid" as city')
+    assert f'\n  yes "Madrid", told {madrid["at"]} by user_id:ana: s1 of crm\n' in said
+    assert f'\n  no  "Lisbon", told {lisbon["at"]} by anonymous_id:ana-web: s0 of web\n' in said
 
 
 def test_everything_about_a_person_is_exported(site: Site, elo: Elo, tmp_path: Path) -> None:

@@ -205,15 +205,14 @@ class Partition:
         if caught_up:
             self._see_time(now_ms)
         fired = self.timers_due(self.now_ms)
-        for _, root in fired:
-            self.resolver.tick(root, self.now_ms)
+        later = [(self.resolver.tick(root, self.now_ms), root) for _, root in fired]
         if caught_up:
             self.definitions.run_step(self.now_ms)
         if outbox.taken:
             self.definitions.acknowledge(outbox)
         at_rest = caught_up and (touches_next, mail_next) == (self.logs.touches_next, self.logs.mail_next)
         self.outputs.publish_all(self.now_ms, at_rest=at_rest)
-        armed = self._arm()
+        armed = [one for one in later if one[0] != NEVER] + self._arm()
         if crash:
             self.cluster.partitions[self.number] = self.crash()
             return

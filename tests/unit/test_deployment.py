@@ -41,6 +41,7 @@ CASES: Final[dict[str, dict[str, Any]]] = {
         "networkPolicy": {"monitoring": [{"namespaceSelector": {"matchLabels": {"a": "b"}}}],
                           "producers": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]},
         "podMonitor": {"enabled": True},
+        "otel": {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://otel:4318", "OTEL_TRACES_SAMPLER_ARG": "0.01"},
         "imagePullSecrets": [{"name": "registry"}],
     },
     "no strimzi": {"strimzi": {"enabled": False}, "topicsJob": {"enabled": True}},
@@ -56,6 +57,7 @@ WRONG: Final[list[tuple[dict[str, Any], str]]] = [
     ({"kafka": {"securityProtocol": "TLS"}}, "securityProtocol"),
     ({"worker": {"replicas": "two"}}, "replicas"),
     ({"reconcile": {"since": "an hour"}}, "since"),
+    ({"otel": {"ELO_BOOTSTRAP": "kafka:9092"}}, "otel"),
 ]
 STRIMZI: Final = {
     "KafkaTopic": {
@@ -279,6 +281,9 @@ def test_every_pod_of_the_chart_is_harmless_and_finds_what_it_mounts(name: str, 
                     assert variable["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.name"}}
                     assert setting in Settings.model_fields
                     continue
+                if variable["name"] in CASES[name].get("otel", ()):
+                    assert variable["value"] == CASES[name]["otel"][variable["name"]]
+                    continue
                 known = setting in Settings.model_fields or setting.removesuffix("_file") in SECRETS
                 assert known or setting == "config", variable
                 assert not variable["value"].startswith("/") or variable["value"].startswith(mounts), variable
@@ -313,6 +318,9 @@ def test_every_part_has_the_login_of_its_role_and_is_scraped_and_fenced(tmp_path
     for kind, selector in (("NetworkPolicy", "podSelector"), ("PodMonitor", "selector")):
         found = [one["spec"][selector]["matchLabels"] for one in objects if one["kind"] == kind]
         assert {one[part] for one in found} == set(roles)
+    for one in objects:
+        if one["kind"] == "NetworkPolicy":
+            assert [{"port": 4318, "protocol": "TCP"}] in [rule["ports"] for rule in one["spec"]["egress"]]
 
 
 @pytest.mark.parametrize(("values", "named"), WRONG)

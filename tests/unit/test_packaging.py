@@ -19,6 +19,9 @@ from tests.support.source_rules import imports_of, read_tree
 ROOT: Final = Path(__file__).resolve().parents[2]
 PROJECT: Final[dict[str, Any]] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 RUNTIME: Final = [Requirement(text) for text in PROJECT["project"]["dependencies"]]
+OPTIONAL: Final = [
+    Requirement(text) for extra in PROJECT["project"]["optional-dependencies"].values() for text in extra
+]
 DEVELOPMENT: Final = [Requirement(text) for text in PROJECT["dependency-groups"]["dev"]]
 LOCKS: Final = ("deploy/requirements.lock", "deploy/requirements-dev.lock")
 ELSEWHERE: Final = ("tests/conformance/send.py",)  # runs in an environment of its own
@@ -30,6 +33,7 @@ COMES_WITH: Final = {
     "yarl": "faust-streaming",
     "pydantic": "pydantic-settings",
     "docker": "testcontainers",
+    "opentelemetry": "opentelemetry-sdk",
 }
 """Import names of packages that are parts of a declared one, by its own documentation."""
 NOT_IMPORTED: Final = (
@@ -37,6 +41,7 @@ NOT_IMPORTED: Final = (
     "httptools",  # imported by uvicorn
     "tzdata",  # read by the standard library's zoneinfo
     "setuptools",  # imported by deploy/compile_core.py only
+    "opentelemetry-exporter-otlp-proto-http",  # shares its import name with the SDK
     "grafana-foundation-sdk",  # imported by deploy/grafana/dashboards.py only
     "check-jsonschema",  # only its data is read
     "authlib", "cachetools", "httpx",  # what confluent-kafka's registry client imports
@@ -81,7 +86,9 @@ def test_a_lock_pins_with_hashes_and_names_no_place(path: str) -> None:
             assert "--hash=sha256:" in entry, entry.splitlines()[0]
 
 
-@pytest.mark.parametrize(("path", "wanted"), [(LOCKS[0], RUNTIME), (LOCKS[1], [*RUNTIME, *DEVELOPMENT])])
+@pytest.mark.parametrize(
+    ("path", "wanted"), [(LOCKS[0], [*RUNTIME, *OPTIONAL]), (LOCKS[1], [*RUNTIME, *OPTIONAL, *DEVELOPMENT])]
+)
 def test_a_lock_satisfies_every_requirement(path: str, wanted: list[Requirement]) -> None:
     pins = locked(path)
     for requirement in wanted:
@@ -99,23 +106,24 @@ def test_both_locks_agree() -> None:
 
 
 def test_the_product_imports_only_what_it_declares() -> None:
-    undeclared = {name: at for name, at in imported(*OURS[:3]).items() if name not in names(RUNTIME)}
-    assert undeclared == {}
+    declared = names(RUNTIME) | names(OPTIONAL)
+    assert {name: at for name, at in imported(*OURS[:3]).items() if name not in declared} == {}
 
 
 def test_the_tests_import_only_what_is_declared() -> None:
-    declared = names(RUNTIME) | names(DEVELOPMENT)
+    declared = names(RUNTIME) | names(OPTIONAL) | names(DEVELOPMENT)
     assert {name: at for name, at in imported("tests").items() if name not in declared} == {}
 
 
 def test_every_dependency_is_used() -> None:
     used = imported(*OURS).keys() | set(NOT_IMPORTED)
-    assert (names(RUNTIME) | names(DEVELOPMENT)) - used == set()
+    assert (names(RUNTIME) | names(OPTIONAL) | names(DEVELOPMENT)) - used == set()
 
 
 def test_every_dependency_is_justified_on_its_page() -> None:
     page = Page("", (ROOT / "docs/dependencies.md").read_text("utf-8"))
     assert [canonicalize_name(row[0].strip("`")) for row in page.rows("runtime")] == sorted(names(RUNTIME))
+    assert [canonicalize_name(row[0].strip("`")) for row in page.rows("optional")] == sorted(names(OPTIONAL))
     assert [canonicalize_name(row[0].strip("`")) for row in page.rows("development")] == sorted(
         names(DEVELOPMENT)
     )

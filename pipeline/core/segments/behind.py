@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from ..facet import Facet
 from .asked import Asked, asked_by
 from .definition import Computed, Condition, ConsentGiven, HasIdentifier, Score, TraitDate, TraitTests, atoms
-from .leaf import event_ids
+from .ingredients import kept_events
 
 
 def identifiers_behind(
@@ -32,21 +32,21 @@ def identifiers_behind(
         several = cell is not None and isinstance(cell[1], dict)
         return _where(facets, lambda facet: name in facet.traits and (several or facet.traits[name] == cell))
     asked = [one for atom in atoms(condition if computed is None else computed) for one in asked_by(atom)]
-    if ever := [one for one in asked if one.within_ms is None and not one.needed]:
-        return _where(facets, lambda facet: any(_counts(facet, one) for one in ever))
+    if ever := [one for one in asked if one.within_ms is None and not one.needed and one.text_in is None]:
+        return _where(facets, lambda facet: any(counts(facet, one) for one in ever))
     wanted = set(events)
     keys = [one.key() for one in asked]
     return _where(facets, lambda facet: any(_holds(facet, key, wanted) for key in keys))
 
 
-def _counts(facet: Facet, asked: Asked) -> bool:
+def counts(facet: Facet, asked: Asked) -> bool:
     """Whether a facet has counted such an event, ever."""
     return asked.key() in facet.leaves if asked.needs_leaf() else asked.event in facet.counters
 
 
 def _holds(facet: Facet, key: str, wanted: set[tuple[int, str]]) -> bool:
     state = facet.leaves.get(key)
-    return state is not None and not wanted.isdisjoint(zip(state[1], event_ids(key, state), strict=True))
+    return state is not None and not wanted.isdisjoint(kept_events(key, state))
 
 
 def _where(facets: Mapping[str, Facet], holds: Callable[[Facet], bool]) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias, assert_never
 from ..facet import NEVER, Facet
 from ..instant import format_instant
 from . import asked
-from .asked import as_count, asked_by
+from .asked import as_count
 from .behind import identifiers_behind
 from .compile import compile_condition, timeline_of
 from .definition import (
@@ -38,6 +38,7 @@ from .definition import (
     TraitDate,
     TraitTests,
 )
+from .ingredients import ingredients_of
 from .leaf import MILLIONTHS, LeafState, event_ids, leaf_key, totals_of, values_of
 from .references import References
 from .signed import Evaluate
@@ -130,7 +131,7 @@ def explain_segment(
     `definitions`: all that are in force, for those that it refers to. `facets`: those of the profile by
     identifier, to say which of them is behind a condition.
     """
-    explainer = _Explainer(fold, identifiers, now_ms, definitions, facets)
+    explainer = Explainer(fold, identifiers, now_ms, definitions, facets)
     where = explainer.explain(definition.where)
     purpose = None if definition.purpose is None else explainer.explain(ConsentGiven(definition.purpose))
     granted = purpose is None or purpose.holds
@@ -151,7 +152,7 @@ def explain_segment(
     )
 
 
-class _Explainer:
+class Explainer:
     """One profile at one instant."""
 
     def __init__(
@@ -199,14 +200,8 @@ class _Explainer:
             rules = written.rules if isinstance(written, Score) else ()
             points = [points for points, _ in rules]
             return found | {"points": points}, (), tuple(self.explain(when) for _, when in rules)
-        pairs: set[tuple[int, str]] = set()
-        for one in asked_by(value):
-            state = self.fold.leaves.get(one.key())
-            if state is not None and one.needed:
-                oldest_ms = -NEVER if one.within_ms is None else self.now_ms - one.within_ms
-                kept = _kept(one.key(), state)[-one.needed :]
-                pairs.update(pair for pair in kept if pair[0] > oldest_ms)
-        return found, _newest(sorted(pairs)), ()
+        made = ingredients_of(value, number, self.fold, self.now_ms)
+        return found, _newest([(one.at_ms, one.event_id) for one in made.deciding]), ()
 
     def inside(self, reference: InSegment) -> tuple[Condition, ...]:
         """The conditions of a segment inside, its consent first; nothing of one that nobody can be in."""

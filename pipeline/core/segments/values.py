@@ -185,10 +185,11 @@ def _aggregate(kind: Computation, total: int, least: int, most: int, count: int)
     if kind is Computation.AVG:
         whole, rest = divmod(total, count)
         total = whole + (2 * rest > count or (2 * rest == count and whole % 2 == 1))  # half to even
-    return _number({Computation.MIN: least, Computation.MAX: most}.get(kind, total))
+    return as_number({Computation.MIN: least, Computation.MAX: most}.get(kind, total))
 
 
-def _number(millionths: int) -> int | float:
+def as_number(millionths: int) -> int | float:
+    """Whole millionths as the number that they are."""
     whole, rest = divmod(millionths, MILLIONTHS)
     return millionths / MILLIONTHS if rest else whole
 
@@ -198,6 +199,11 @@ def _loads(kept: str) -> Any:
 
 
 # -- ever, with time, by points -----------------------------------------------------------------------------
+
+
+def counts_all(value: Computed) -> bool:
+    """Whether all events ever count, by counts and totals, and not only the newest ones."""
+    return value.within_ms is None and _ever(value) is not None
 
 
 def _ever(value: Computed) -> Callable[[Facet], Any] | None:

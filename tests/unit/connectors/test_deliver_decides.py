@@ -31,6 +31,7 @@ CHANGE = {
     "identifiers": [{"type": "email", "value": "ana@example.com"}, {"type": "user_id", "value": "u7"},
                     {"type": "email", "value": "second@example.com"}],
 }  # fmt: skip
+PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 NOBODY = {**CHANGE, "identifiers": []}
 
 
@@ -96,12 +97,14 @@ def test_what_waits_is_the_same_after_a_restart() -> None:
             "c1", "p1", "s", 1, "exited", 2, 5, 6, "timer", ("e",), False, ("email:a@b.example",)
         )
     )
-    told = Stored(1, Status.WAITING, "crm", value, 42, 7, 3, 100, 9_000, True, redriven=True)
+    told = Stored(
+        1, Status.WAITING, "crm", value, 42, 7, 3, 100, 9_000, True, redriven=True, traceparent=PARENT
+    )
     assert decode_stored(encode_stored(told)) == told
     one = told.pending()
     assert (one.change_id, one.profile_id, one.offset) == ("c1", "p1", 42)
     assert (one.attempts, one.failed_at, one.due_at, one.alone) == (3, 100, 9_000, True)
-    assert (one.stored, one.redriven) == (True, True)
+    assert (one.stored, one.redriven, one.traceparent) == (True, True, PARENT)
     assert key_of("crm", "c1") == b"crm|c1"
     assert destination_of(b"crm|c1") == "crm"
     newer = msgspec.structs.replace(told, format=2)

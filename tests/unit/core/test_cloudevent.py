@@ -49,6 +49,15 @@ def test_the_type_is_the_last_part(type_: str, expected: str) -> None:
     assert found["type"] == expected
 
 
+def test_the_trace_of_the_envelope_is_that_of_the_touchpoint_unless_it_names_one() -> None:
+    parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    assert structured(traceparent=parent) == binary(traceparent=parent)
+    assert structured(traceparent=parent) == {**TOUCHPOINT, "context": {"traceparent": parent}}
+    own = {**DATA, "context": {"traceparent": "own", "page": "/"}}
+    assert (structured(traceparent=parent, data=own) or {})["context"] == own["context"]
+    assert (structured(traceparent=parent, data={**DATA, "context": "page"}) or {})["context"] == "page"
+
+
 def test_what_is_missing_is_left_for_the_judge_to_name() -> None:
     found = binary(time=None, id=None)
     assert found is not None

@@ -105,6 +105,7 @@ def small_block() -> BlockNode:
 def redirect() -> Component:
     made = full_component()
     made.become_redirect("user_id:u0", 1_792_592_000_000)
+    made.armed = 1_790_000_000_250
     return made
 
 

@@ -13,7 +13,13 @@ from pipeline import topics
 from pipeline.core.errors import Reason, Rejection
 from pipeline.core.policy import parse_policy
 from pipeline.core.touch import Touch
-from pipeline.core.touchpoint import NESTING_MAX, TOUCHPOINT_BYTES_MAX, TouchpointReader, read_json
+from pipeline.core.touchpoint import (
+    NESTING_MAX,
+    TOUCHPOINT_BYTES_MAX,
+    TouchpointReader,
+    read_json,
+    with_trace,
+)
 from pipeline.wire.avro import TouchpointDecoder
 from tests.support.malformed import Malformed, malformed
 from tests.support.touchpoints import (
@@ -63,6 +69,9 @@ ACCEPTED: list[tuple[dict[str, object], dict[str, object]]] = [
     ({"traits": json.dumps({"a": [[]] * 500})}, {"traits": json.dumps({"a": [[]] * 500})}),
     ({"context": {"traceparent": PARENT}}, {"traceparent": PARENT}),
     ({"context": {"traceparent": "nonsense"}}, {}),
+    ({"context": {"traceparent": PARENT.replace("00-", "ff-", 1)}}, {}),
+    ({"context": {"traceparent": f"00-{'0' * 32}-00f067aa0ba902b7-01"}}, {}),
+    ({"context": {"traceparent": f"00-4bf92f3577b34da6a3ce929d0e0e4736-{'0' * 16}-01"}}, {}),
     ({"unknown": {"a": [1]}}, {}),
     ({"event_id": "e" * 200}, {"event_id": "e" * 200}),
     ({"event_id": "événement 1\u200b"}, {"event_id": "événement 1\u200b"}),
@@ -223,6 +232,25 @@ def test_event_time_is_held_against_the_clock_given(reader: TouchpointReader) ->
 def test_a_decoded_mapping_is_judged_like_a_value(reader: TouchpointReader) -> None:
     assert reader.judge(GOOD, NOW_MS) == TOUCH
     assert reader.judge({}, NOW_MS) == Rejection(Reason.MISSING_FIELD, "event_id", "event_id is required")
+
+
+@pytest.mark.parametrize(
+    ("own", "headers", "expected"),
+    [
+        ("", [("traceparent", PARENT.encode())], PARENT),
+        ("", [("traceparent", PARENT)], PARENT),
+        ("", [("other", PARENT.encode()), ("traceparent", PARENT.encode())], PARENT),
+        ("", [("traceparent", b"nonsense"), ("traceparent", PARENT.encode())], PARENT),
+        ("", [("traceparent", b"\xff"), ("traceparent", None), ("traceparent", b"")], ""),
+        ("", [("Traceparent", PARENT.encode())], ""),
+        (PARENT, [("traceparent", PARENT.replace("4bf", "5bf").encode())], PARENT),
+    ],
+)
+def test_a_touch_without_a_trace_takes_that_of_its_record(
+    own: str, headers: list[tuple[str, bytes | str | None]], expected: str
+) -> None:
+    touch = with_fields(traceparent=own)
+    assert with_trace(touch, headers) == with_fields(traceparent=expected)
 
 
 def test_read_json_reads_an_object_or_says_why_not() -> None:

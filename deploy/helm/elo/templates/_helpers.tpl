@@ -59,6 +59,10 @@ checksum/config: {{ include (print $.Template.BasePath "/config.yaml") . | sha25
 - name: ELO_KAFKA_SASL_PASSWORD_FILE
   value: /etc/elo/login/password
 {{- end }}
+{{- range $name, $value := .root.Values.otel }}
+- name: {{ $name }}
+  value: {{ $value | quote }}
+{{- end }}
 {{- end -}}
 
 {{- define "elo.mounts" -}}

@@ -61,6 +61,16 @@ def test_a_wrong_key_is_refused_and_nothing_is_kept(headers: dict[str, str], bod
     assert asked.outlet.records == []
 
 
+def test_the_trace_of_a_request_is_a_header_of_its_records_and_an_event_may_have_its_own() -> None:
+    asked, parent = Asked(), "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    own = {**TRACK, "messageId": "m2", "context": {"traceparent": "own"}}
+    asked.post("/v1/batch", {"batch": [{"type": "track", **TRACK}, {"type": "track", **own}]},
+               x_write_key="wk", traceparent=parent)  # fmt: skip
+    asked.post("/v1/track", TRACK, x_write_key="wk")
+    assert [one.headers for one in asked.outlet.records] == [(("traceparent", parent),)] * 2 + [()]
+    assert [one["context"].get("traceparent") for one in asked.touchpoints()] == [parent, "own", None]
+
+
 def test_the_source_is_that_of_the_key() -> None:
     asked = Asked()
     asked.post("/v1/track", TRACK, x_write_key="wk:secret")
