@@ -134,12 +134,12 @@ def test_evidence_is_drawn(elo: Elo) -> None:
         (("why", "user_id:ana", "no-such-segment"), "there is no segment no-such-segment"),
         (("why", "0" * 32, "madrid-running-no-purchase"), f"there is no profile {'0' * 32}"),
         (("why", "user_id:ana", "madrid-running-no-purchase", "--svg"), "pictures are of identifiers"),
-        (("why", "user_id:ana", "--weights"), "--weights is about two identifiers"),
-        (("why", "user_id:ana", "user_id:bea", "--weights"), "there are no weights: nobody is compared"),
         (("why", "user_id:ana", "trait:city", "--dot"), "pictures are of identifiers"),
         (("why", "user_id:ana", "trait:citty"), "has no trait citty, did you mean city?"),
         (("why", "user_id:eva", "trait:city"), "has no trait city, and no other"),
         (("why", "email:nobody@example.com", "trait:city"), "email:nobody@example.com belongs to nobody"),
+        (("why", "user_id:ana", "--weights"), "--weights is about two identifiers"),
+        (("why", "user_id:ana", "user_id:bea", "--weights"), "there are no weights: nobody is compared"),
     ],
 )
 def test_what_cannot_be_answered_is_said_in_one_sentence(
