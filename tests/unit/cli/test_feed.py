@@ -23,6 +23,7 @@ def test_brackets_in_the_name_of_a_file_are_no_markup(
 ) -> None:
     path = tmp_path / "[b]people.jsonl"
     path.write_bytes(b"{}\n")
+    monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(sys, "stderr", terminal := Terminal())
     with path.open("rb") as file, _shown(str(path), file) as show:
         show(1)
