@@ -20,6 +20,8 @@ from pipeline.broker import EmbeddedBroker
 from pipeline.broker.config import BEHAVIOUR, HOST, server_properties
 from pipeline.broker.process import free_ports
 
+from .fleet import wait_for
+
 NODES: Final = 3
 IN_SYNC_S: Final = 60.0
 LOOK_S: Final = 0.5
@@ -74,10 +76,12 @@ class Cluster:
         self.bootstrap = ",".join(node.bootstrap for node in self.nodes)
 
     def start(self) -> None:
-        """Start all at once: one alone has no majority, and would not answer."""
+        """Start all at once: one alone has no majority, and would not answer. Wait until all are known."""
         with ThreadPoolExecutor(NODES) as executor:
             for started in [executor.submit(node.start) for node in self.nodes]:
                 started.result()
+        admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
+        wait_for(lambda: _known(admin) == NODES, "all brokers know each other")
 
     def wait_in_sync(self) -> None:
         """Wait until each partition of each topic has all of its copies in sync."""
@@ -104,6 +108,14 @@ class Cluster:
         for node in self.nodes:
             node.kill()
             shutil.rmtree(node.data_dir, ignore_errors=True)
+
+
+def _known(admin: AdminClient) -> int:
+    """How many brokers one of them knows of; 0 while none answers."""
+    try:
+        return len(admin.list_topics(timeout=LOOK_S).brokers)
+    except KafkaException:
+        return 0
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from typing import Any, Final
 
 import orjson
 import pytest
-from confluent_kafka import Message, Producer
+from confluent_kafka import KafkaException, Message, Producer
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
 from pipeline.cli.app import app
@@ -313,12 +313,22 @@ def decode(value: bytes | None) -> dict[str, Any]:
 
 
 def shortest_session_ms(bootstrap: str) -> int:
-    """The shortest session timeout that the broker lets a group member have."""
+    """The shortest session timeout that the broker lets a group member have.
+
+    Asked again for a while: brokers that were just started do not all know each other.
+    """
     admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
-    broker = next(iter(admin.list_topics(timeout=30).brokers))
-    resource = ConfigResource(ResourceType.BROKER, str(broker))
-    described = admin.describe_configs([resource], request_timeout=30)[resource].result()
-    return int(described["group.min.session.timeout.ms"].value)
+    deadline = time.monotonic() + READY_S
+    while True:
+        try:
+            broker = next(iter(admin.list_topics(timeout=30).brokers))
+            resource = ConfigResource(ResourceType.BROKER, str(broker))
+            described = admin.describe_configs([resource], request_timeout=30)[resource].result()
+            return int(described["group.min.session.timeout.ms"].value)
+        except KafkaException:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(LOOK_S)
 
 
 def wait_for(condition: Callable[[], bool], what: str, timeout_s: float = READY_S) -> None:
