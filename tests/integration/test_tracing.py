@@ -15,23 +15,13 @@ from tests.support.collector import KEY, make_collector
 from tests.support.delivering import QUICK, Deliverer
 from tests.support.deployment import Deployment
 from tests.support.fleet import Fleet, MakeFleet, make_fleet, wait_for  # noqa: F401  a fixture
-from tests.support.otlp import OtlpReceiver
+from tests.support.otlp import OtlpReceiver, otlp_receiver  # noqa: F401  a fixture
 from tests.support.receiver import Receiver, Request
 
 TRACE: Final = "4bf92f3577b34da6a3ce929d0e0e4736"
 BROWSER: Final = "00f067aa0ba902b7"
 SERVER, CLIENT, CONSUMER = 2, 3, 5
 """Kinds of spans, as the protocol numbers them."""
-
-
-@pytest.fixture
-def otlp(monkeypatch: pytest.MonkeyPatch) -> Iterator[OtlpReceiver]:
-    """Every process that is started from here on sends its spans to it."""
-    found = OtlpReceiver()
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", found.url)
-    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
-    yield found
-    found.stop()
 
 
 @pytest.fixture

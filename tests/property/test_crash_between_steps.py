@@ -30,7 +30,7 @@ from tests.support.histories import (
 from tests.support.laws import check_outputs, check_sequences, check_structure, profiles_of
 from tests.support.memory import Chaos, Cluster, Partition
 from tests.support.memory_definitions import MemoryControl
-from tests.support.memory_policies import MemoryChanges, MemoryPolicies, published
+from tests.support.memory_policies import MemoryPolicies
 from tests.support.plays import BEGIN_MS
 from tests.support.segment_cases import EVENTS, HOUR_MS, START_MS, random_definition
 
@@ -164,10 +164,10 @@ def changed(seed: int, crash_at: int | None = None, *, committed: bool = False) 
     before, after = policy_change(rng)
     touches = random_touches(rng, 14, people=2, mixed=0.3)
     keep_shared(before, after, oracle.shared_identifiers(touches, parse_policy(before)))
-    file, policies, control = published(before), MemoryPolicies(), MemoryControl([random_definition(rng, 0)])
+    policies, control = MemoryPolicies(before), MemoryControl([random_definition(rng, 0)])
     cluster = Stepwise(
-        seed, crash_at, committed, file.policy,
-        make_definitions=lambda partition: MemoryChanges(policies, file, control, partition),
+        seed, crash_at, committed, policies.file.policy,
+        make_definitions=policies.changes(control),
     )  # fmt: skip
     for number, touch in enumerate(touches):
         if number == 8:

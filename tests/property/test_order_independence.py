@@ -33,7 +33,7 @@ from tests.support.histories import (
 from tests.support.laws import profiles_of
 from tests.support.memory import Cluster
 from tests.support.memory_definitions import MemoryControl
-from tests.support.memory_policies import MemoryChanges, MemoryPolicies, published
+from tests.support.memory_policies import MemoryPolicies
 from tests.support.models import policy_from
 from tests.support.plays import BEGIN_MS, any_chaos, check_all, feed, maybe_large, sent, state_hash_of
 from tests.support.segment_cases import HOUR_MS, START_MS, random_definition
@@ -67,11 +67,11 @@ class History:
     def play(self, order: int, rng: random.Random) -> Cluster:
         """Let it happen in one of its orders."""
         first, second = self.policies
-        file, policies = published(first), MemoryPolicies()
+        policies = MemoryPolicies(first)
         control = MemoryControl(self.definitions)
         cluster = Cluster(
-            file.policy, seed=order, size=rng.choice(SIZES), start_ms=BEGIN_MS, chaos=any_chaos(rng),
-            make_definitions=lambda partition: MemoryChanges(policies, file, control, partition),
+            policies.file.policy, seed=order, size=rng.choice(SIZES), start_ms=BEGIN_MS, chaos=any_chaos(rng),
+            make_definitions=policies.changes(control),
         )  # fmt: skip
         arrivals = shuffled_with_repetitions(rng, sent(self.touches, self.decisions))
         change_at = rng.randrange(len(arrivals) + 1)

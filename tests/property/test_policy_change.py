@@ -31,8 +31,8 @@ from tests.support.laws import (
 )
 from tests.support.memory import Chaos, Cluster, Partition
 from tests.support.memory_definitions import MemoryControl
-from tests.support.memory_policies import MemoryChanges, MemoryPolicies, published, rehearsed
-from tests.support.plays import BEGIN_MS, SEEDS, any_chaos, check_all, feed, sent, wait_while_busy
+from tests.support.memory_policies import MemoryPolicies, rehearsed
+from tests.support.plays import BEGIN_MS, SEEDS, any_chaos, check_all, end_under, feed, sent, wait_while_busy
 from tests.support.rocks import on_disk
 from tests.support.segment_cases import HOUR_MS, START_MS, random_definition
 
@@ -67,10 +67,10 @@ def play(
     documents = policy_change(rng)
     keep_shared(*documents, oracle.shared_identifiers(touches, parse_policy(documents[0])))
     decisions = random_decisions(rng, touches, 4) if seed % 3 == 0 else []
-    file, policies, control = published(documents[0]), MemoryPolicies(), MemoryControl(definitions)
+    policies, control = MemoryPolicies(documents[0]), MemoryControl(definitions)
     cluster = Cluster(
-        file.policy, seed=seed, size=rng.choice(sizes), start_ms=BEGIN_MS, chaos=any_chaos(rng),
-        make_definitions=lambda partition: MemoryChanges(policies, file, control, partition),
+        policies.file.policy, seed=seed, size=rng.choice(sizes), start_ms=BEGIN_MS, chaos=any_chaos(rng),
+        make_definitions=policies.changes(control),
         partition=partition,
     )  # fmt: skip
     arrivals = shuffled_with_repetitions(rng, sent(touches, decisions))
@@ -80,10 +80,7 @@ def play(
         cluster.settle()
     policies.publish(documents[1])
     feed(cluster, rng, arrivals[change_at:], wait_while_busy)
-    cluster.advance(max(cluster.now_ms, START_MS + rng.randrange(6, 18) * HOUR_MS))
-    cluster.advance(cluster.now_ms + 2_000)
-    cluster.policy = parse_policy(documents[1])
-    assert not any(one.definitions.open_steps() for one in cluster.partitions)
+    end_under(cluster, rng, parse_policy(documents[1]))
     check_all(cluster, touches, definitions, decisions)
     return cluster
 
@@ -95,10 +92,10 @@ def test_what_a_rehearsal_foretells_is_what_publishing_does(seed: int) -> None:
     touches = random_touches(rng, rng.randrange(5, 60), mixed=rng.choice([0.15, 0.4]))
     definitions = [random_definition(rng, number) for number in range(6)]
     documents = policy_change(rng)
-    file, policies, control = published(documents[0]), MemoryPolicies(), MemoryControl(definitions)
+    policies, control = MemoryPolicies(documents[0]), MemoryControl(definitions)
     cluster = Cluster(
-        file.policy, seed=seed, size=rng.choice([1, 3]), start_ms=START_MS + 12 * HOUR_MS,
-        make_definitions=lambda partition: MemoryChanges(policies, file, control, partition),
+        policies.file.policy, seed=seed, size=rng.choice([1, 3]), start_ms=START_MS + 12 * HOUR_MS,
+        make_definitions=policies.changes(control),
     )  # fmt: skip
     decided = random_decisions(rng, touches, 3) if seed % 2 else []
     for touch in sent(touches, decided):
@@ -154,11 +151,11 @@ def tell_all(old: dict[str, Any], new: dict[str, Any]) -> tuple[list[Any], list[
         {"version": version, "identifiers": {"user_id": {}, "device_id": rule}}
         for version, rule in ((1, old), (2, new))
     ]
-    file, policies = published(documents[0]), MemoryPolicies()
+    policies = MemoryPolicies(documents[0])
     control = MemoryControl([{"id": "everybody", "where": {"event": "page_viewed"}}])
     cluster = Cluster(
-        file.policy, size=2, start_ms=START_MS, chaos=Chaos(forget=0.0),
-        make_definitions=lambda partition: MemoryChanges(policies, file, control, partition),
+        policies.file.policy, size=2, start_ms=START_MS, chaos=Chaos(forget=0.0),
+        make_definitions=policies.changes(control),
     )  # fmt: skip
     world = random_touches(rng, 1)[0]
     for number in range(4):

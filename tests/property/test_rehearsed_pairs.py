@@ -25,7 +25,7 @@ from tests.support.laws import check_matches, profiles_of
 from tests.support.matching_oracle import matches_of, records_of
 from tests.support.memory import Cluster
 from tests.support.memory_definitions import MemoryControl
-from tests.support.memory_policies import MemoryChanges, MemoryPolicies, published, rehearsed
+from tests.support.memory_policies import MemoryPolicies, rehearsed
 from tests.support.models import policy_from
 from tests.support.plays import BEGIN_MS, SEEDS
 
@@ -54,10 +54,10 @@ def test_the_pairs_of_a_rehearsal_are_those_of_the_oracle_and_of_the_workers_the
     rng = random.Random(seed)
     touches = described(rng, random_touches(rng, rng.randrange(5, 50), mixed=rng.choice([0.0, 0.1])))
     first, second = document(rng, 1), document(rng, 2)
-    file, policies, control = published(first), MemoryPolicies(), MemoryControl()
+    policies = MemoryPolicies(first)
     cluster = Cluster(
-        file.policy, seed=seed, size=rng.choice([1, 3]), start_ms=BEGIN_MS,
-        make_definitions=lambda partition: MemoryChanges(policies, file, control, partition),
+        policies.file.policy, seed=seed, size=rng.choice([1, 3]), start_ms=BEGIN_MS,
+        make_definitions=policies.changes(MemoryControl()),
     )  # fmt: skip
     for touch in touches:
         cluster.accept(touch)
@@ -65,11 +65,11 @@ def test_the_pairs_of_a_rehearsal_are_those_of_the_oracle_and_of_the_workers_the
     after = policy_from(second)
     body = rehearsed(cluster, after, ()).to_json()["records"]
     once = oracle.accepted(touches)
-    if file.policy.matching == after.matching or not records_of(once, after, oracle.surviving):
+    if policies.file.policy.matching == after.matching or not records_of(once, after, oracle.surviving):
         assert body is None
         return
-    shared = oracle.shared_identifiers(touches, file.policy)
-    old, new = pairs_of(once, shared, file.policy), pairs_of(once, shared, after)
+    shared = oracle.shared_identifiers(touches, policies.file.policy)
+    old, new = pairs_of(once, shared, policies.file.policy), pairs_of(once, shared, after)
     found = body["pairs"]
     assert found["matches"] == {"before": len(old[0]), "after": len(new[0])}
     assert found["reviews"] == {"before": len(old[1]), "after": len(new[1])}

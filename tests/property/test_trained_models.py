@@ -25,11 +25,11 @@ from tests.support.histories import (
 )
 from tests.support.memory import Cluster, Partition
 from tests.support.memory_definitions import MemoryControl
-from tests.support.memory_policies import MemoryChanges, MemoryPolicies, published
+from tests.support.memory_policies import MemoryPolicies
 from tests.support.models import policy_from, trained
-from tests.support.plays import BEGIN_MS, SEEDS, any_chaos, check_all, feed, sent, wait_while_busy
+from tests.support.plays import BEGIN_MS, SEEDS, any_chaos, check_all, end_under, feed, sent, wait_while_busy
 from tests.support.rocks import on_disk
-from tests.support.segment_cases import HOUR_MS, START_MS, random_definition
+from tests.support.segment_cases import random_definition
 
 MODELS: Final = ("shipped", "model-1.json", "model-2.json", "model-3.json")
 
@@ -47,10 +47,10 @@ def play(seed: int, partition: type[Partition], sizes: tuple[int, ...]) -> Clust
     definitions = [random_definition(rng, number) for number in range(3)]
     first, second, third = (document(rng, number, MODELS) for number in (1, 2, 3))
     third["matching"] |= {"model": rng.choice([one for one in MODELS if one != second["matching"]["model"]])}
-    file, policies, control = published(first), MemoryPolicies(), MemoryControl(definitions)
+    policies, control = MemoryPolicies(first), MemoryControl(definitions)
     cluster = Cluster(
-        file.policy, seed=seed, size=rng.choice(sizes), start_ms=BEGIN_MS, chaos=any_chaos(rng),
-        make_definitions=lambda partition: MemoryChanges(policies, file, control, partition),
+        policies.file.policy, seed=seed, size=rng.choice(sizes), start_ms=BEGIN_MS, chaos=any_chaos(rng),
+        make_definitions=policies.changes(control),
         partition=partition,
     )  # fmt: skip
     arrivals = shuffled_with_repetitions(rng, sent(touches, decisions))
@@ -60,10 +60,7 @@ def play(seed: int, partition: type[Partition], sizes: tuple[int, ...]) -> Clust
     feed(cluster, rng, arrivals[ends[0] : ends[1]], wait_while_busy)
     policies.publish(third)
     feed(cluster, rng, arrivals[ends[1] :], wait_while_busy)
-    cluster.advance(max(cluster.now_ms, START_MS + rng.randrange(6, 18) * HOUR_MS))
-    cluster.advance(cluster.now_ms + 2_000)
-    cluster.policy = policy_from(third)
-    assert not any(one.definitions.open_steps() for one in cluster.partitions)
+    end_under(cluster, rng, policy_from(third))
     check_all(cluster, touches, definitions, decisions)
     check_models(cluster, third["matching"]["model"])
     return cluster

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import orjson
@@ -32,9 +32,13 @@ def published(document: Mapping[str, Any]) -> Published:
 
 
 class MemoryPolicies:
-    """What `identity.policy` holds. `view`: next offset, the newest record by key."""
+    """What `identity.policy` holds, and the file with which the workers are started.
 
-    def __init__(self) -> None:
+    `view`: next offset, the newest record by key.
+    """
+
+    def __init__(self, file: Mapping[str, Any]) -> None:
+        self.file = published(file)
         self.view: tuple[int, dict[str, Published]] = (0, {})
 
     def publish(self, document: Mapping[str, Any]) -> Policy:
@@ -43,20 +47,22 @@ class MemoryPolicies:
         self.view = self.view[0] + 1, {POLICY_KEY.decode(): record}
         return record.policy
 
+    def changes(self, control: MemoryControl) -> Callable[[Partition], MemoryChanges]:
+        """What makes the changes of a partition when its worker is started."""
+        return lambda partition: MemoryChanges(self, control, partition)
+
 
 class MemoryChanges(Changes):
-    """The changes of one partition. `file`: the policy with which its worker was started."""
+    """The changes of one partition."""
 
-    def __init__(
-        self, policies: MemoryPolicies, file: Published, control: MemoryControl, partition: Partition
-    ) -> None:
+    def __init__(self, policies: MemoryPolicies, control: MemoryControl, partition: Partition) -> None:
         store: Any = partition.store
         number, size = partition.number, partition.cluster.size
         self._partition = partition
         definitions = MemoryDefinitions(control, partition)
         control_of_policies: Any = policies
         super().__init__(
-            Adoption(control_of_policies, file, number, size, store, partition.resolver, Pace()),
+            Adoption(control_of_policies, policies.file, number, size, store, partition.resolver, Pace()),
             definitions,
         )
 

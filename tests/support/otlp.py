@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
@@ -82,6 +84,16 @@ class OtlpReceiver:
         """End it."""
         self._server.shutdown()
         self._server.server_close()
+
+
+@pytest.fixture(name="otlp")
+def otlp_receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[OtlpReceiver]:
+    """This process, and each that is started from here on, sends its spans to it, soon."""
+    found = OtlpReceiver()
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", found.url)
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "20")
+    yield found
+    found.stop()
 
 
 def decoded(request: ExportTraceServiceRequest) -> list[Span]:

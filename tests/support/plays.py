@@ -86,6 +86,14 @@ def feed(
             pause(cluster, rng)
 
 
+def end_under(cluster: Cluster, rng: random.Random, policy: Policy) -> None:
+    """Let time pass until all the work of a policy that was published last is done."""
+    cluster.advance(max(cluster.now_ms, START_MS + rng.randrange(6, 18) * HOUR_MS))
+    cluster.advance(cluster.now_ms + 2_000)
+    cluster.policy = policy
+    assert not any(one.definitions.open_steps() for one in cluster.partitions)
+
+
 def check_all(
     cluster: Cluster,
     touches: Sequence[Touch],

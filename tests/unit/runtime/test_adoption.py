@@ -18,7 +18,7 @@ from pipeline.runtime.adoption import WORK_KEY
 from tests.support.evidence import START_MS
 from tests.support.memory import Chaos, Cluster, Partition, partition_of
 from tests.support.memory_definitions import MemoryControl
-from tests.support.memory_policies import MemoryChanges, MemoryPolicies, published
+from tests.support.memory_policies import MemoryPolicies, published
 from tests.support.models import trained
 
 IDENTIFIERS: dict[str, Any] = {"user_id": {}, "device_id": {"limit": 5}}
@@ -33,15 +33,15 @@ class Deployment:
     """Two partitions that may be started again with another file."""
 
     def __init__(self, file: dict[str, Any]) -> None:
-        self.policies, self.file = MemoryPolicies(), published(file)
+        self.policies = MemoryPolicies(file)
         self.cluster = Cluster(
-            self.file.policy, size=2, start_ms=START_MS,
-            make_definitions=lambda one: MemoryChanges(self.policies, self.file, MemoryControl(), one),
+            self.policies.file.policy, size=2, start_ms=START_MS,
+            make_definitions=self.policies.changes(MemoryControl()),
         )  # fmt: skip
 
     def restart(self, file: dict[str, Any], *partitions: int) -> None:
         """Start the workers of some partitions, by default of all, with another file."""
-        self.file = published(file)
+        self.policies.file = published(file)
         for number in partitions or range(2):
             before = self.cluster.partitions[number]
             self.cluster.partitions[number] = Partition(self.cluster, number, before.logs)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from typing import Final
 
 import pytest
@@ -14,7 +13,7 @@ import structlog
 from pipeline.runtime.spans import are_wanted, open_spans
 from pipeline.runtime.traces import LINKS_MAX, Traced
 from tests.support.fleet import ROOT
-from tests.support.otlp import OtlpReceiver
+from tests.support.otlp import OtlpReceiver, otlp_receiver  # noqa: F401  a fixture
 
 TRACE: Final = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT: Final = f"00-{TRACE}-00f067aa0ba902b7-01"
@@ -28,16 +27,6 @@ def variables(monkeypatch: pytest.MonkeyPatch) -> None:
     """None of this machine."""
     for name in [name for name in os.environ if name.startswith("OTEL_")]:
         monkeypatch.delenv(name)
-
-
-@pytest.fixture
-def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[OtlpReceiver]:
-    """Somebody who is sent the spans soon."""
-    found = OtlpReceiver()
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", found.url)
-    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "20")
-    yield found
-    found.stop()
 
 
 @pytest.mark.parametrize(
@@ -96,14 +85,14 @@ def traced(*parents: str) -> Traced:
     return found
 
 
-def test_a_batch_links_to_each_sampled_trace_once(receiver: OtlpReceiver) -> None:
+def test_a_batch_links_to_each_sampled_trace_once(otlp: OtlpReceiver) -> None:
     spans = open_spans("elo-worker")
     assert spans is not None
     batch = traced(PARENT, UNSAMPLED, OTHER, PARENT)
     spans.batch("elo.touches", traced(UNSAMPLED), 1, "elo")
     spans.batch("elo.touches", traced(), 1, "elo")
     spans.batch("elo.touches", batch, 4, "elo")
-    found = receiver.await_one("process elo.touches")
+    found = otlp.await_one("process elo.touches")
     assert found.service == "elo-worker"
     assert found.parent_id == ""
     assert found.links == {(TRACE, "00f067aa0ba902b7"), (OTHER[3:35], "00f067aa0ba902b7")}
@@ -115,16 +104,16 @@ def test_a_batch_links_to_each_sampled_trace_once(receiver: OtlpReceiver) -> Non
     }  # fmt: skip
 
 
-def test_a_batch_links_to_no_more_than_the_sdk_keeps(receiver: OtlpReceiver) -> None:
+def test_a_batch_links_to_no_more_than_the_sdk_keeps(otlp: OtlpReceiver) -> None:
     parents = [f"00-{number:032x}-00f067aa0ba902b7-01" for number in range(1, LINKS_MAX + 10)]
     spans = open_spans("elo-worker")
     assert spans is not None
     spans.batch("elo.touches", traced(*parents), 4, "elo")
-    assert len(receiver.await_one("process elo.touches").links) == LINKS_MAX
+    assert len(otlp.await_one("process elo.touches").links) == LINKS_MAX
 
 
 def test_a_request_goes_on_with_the_trace_of_its_sender_or_begins_one(
-    receiver: OtlpReceiver, monkeypatch: pytest.MonkeyPatch
+    otlp: OtlpReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OTEL_SERVICE_NAME", "shop-events")
     spans = open_spans("elo-collect")
@@ -133,7 +122,7 @@ def test_a_request_goes_on_with_the_trace_of_its_sender_or_begins_one(
     parent = spans.traceparent_of(span)
     spans.end(span, 503, "503")
     spans.end(spans.received("POST", "/v1/batch", ""), 200)
-    found, own = receiver.await_one("POST /v1/track"), receiver.await_one("POST /v1/batch")
+    found, own = otlp.await_one("POST /v1/track"), otlp.await_one("POST /v1/batch")
     assert (found.service, found.trace_id, found.parent_id) == ("shop-events", TRACE, "00f067aa0ba902b7")
     assert parent == f"00-{TRACE}-{found.span_id}-01"
     assert (found.attributes["http.response.status_code"], found.attributes["error.type"]) == (503, "503")
@@ -151,7 +140,7 @@ def test_a_request_goes_on_with_the_trace_of_its_sender_or_begins_one(
     ],
 )
 def test_a_delivery_goes_on_with_one_trace_or_links_to_several(
-    parents: list[str], trace_id: str | None, links: int, receiver: OtlpReceiver
+    parents: list[str], trace_id: str | None, links: int, otlp: OtlpReceiver
 ) -> None:
     spans = open_spans("elo-deliver")
     assert spans is not None
@@ -160,7 +149,7 @@ def test_a_delivery_goes_on_with_one_trace_or_links_to_several(
     span = spans.sending("crm", "crm.example.com", parents)
     assert span is not None
     spans.end(span, None, "ClientConnectorError")
-    found = receiver.await_one("POST")
+    found = otlp.await_one("POST")
     assert (found.trace_id == TRACE) is (trace_id == TRACE)
     assert len(found.links) == links
     assert found.attributes == {
