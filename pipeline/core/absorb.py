@@ -200,7 +200,7 @@ class Absorber:
                     refused.append(other)
                     self._refuse_full(component, other, now_ms)
                     continue
-                self._claim_for(component, other, Claim(component.root, via, True), now_ms)
+                self._claim_for(component, other, Claim(component.root, via, True, component.trigger), now_ms)
                 facet.see_link(other, at_ms, event_id)
             elif facet.see_link(other, at_ms, event_id):
                 self._new_link(component, other, via)
@@ -287,4 +287,4 @@ class Absorber:
         component.stale = True
         shares = self.policy.rule_of(other).shared_after is not None and other in component.identifiers
         if shares and self.policy.is_strong(partner):
-            self._send(other, Claim(component.root, partner, False))
+            self._send(other, Claim(component.root, partner, False, component.trigger))

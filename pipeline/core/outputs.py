@@ -15,7 +15,7 @@ from .consent import settle_consent
 from .decisions import decides
 from .facet import NEVER, Facet
 from .identity import RefusedLink, profile_id
-from .links import groups_in
+from .links import groups_in, parted_ids
 from .node import Component, Entry, Profile
 from .outbox import Cause, MembershipChange, Nodes, Outbox, ProfileAlias, Review, Snapshot
 from .policy import Policy
@@ -91,7 +91,7 @@ class Outputs:
         component.unsettled = False
         if component.armed == component.hold_until:
             component.armed = NEVER  # Nothing is left to be done then: the timer is overtaken.
-        component.profiles = None
+        before, component.profiles = component.profiles, None
         at_ms = min(now_ms, component.window_due - 1)  # what was due meanwhile is told at its own instant
         profiles = self.profiles(component)
         decided = bool(component.decisions) and decides(component.decisions, component.trigger[0], edge)
@@ -100,9 +100,10 @@ class Outputs:
         event_id, occurred_ms = component.trigger
         # Whoever has taken nobody over has changed because of those who left.
         other = Cause.UNMERGE if restored or decided else Cause.MERGE if heirs else cause
+        parted = parted_ids(before or (), profiles) if component.refused or len(profiles) > 1 else heirs
         for profile in profiles:
-            self.decide(component, profile, self._concerned(profile), at_ms,
-                        Cause.MERGE if profile.id in heirs else other,
+            why = Cause.MERGE if profile.id in heirs else Cause.UNMERGE if profile.id in parted else other
+            self.decide(component, profile, self._concerned(profile), at_ms, why,
                         occurred_ms, event_id, now_ms)  # fmt: skip
         self.elapse(component, now_ms)
         self.changed(component, now_ms)
@@ -253,11 +254,8 @@ class Outputs:
             return False
         component.reviewed = True
         detail = f"holds {len(component.identifiers)} identifiers and absorbs no more"
-        self.outbox.ask_review(
-            Review(
-                component.root, "oversized", [component.root, identifier], detail, now_ms, self.policy.version
-            )
-        )
+        who = [component.root, identifier]
+        self.outbox.ask_review(Review(component.root, "oversized", who, detail, now_ms, self.policy.version))
         return True
 
     def group(self, component: Component) -> tuple[list[list[str]], list[RefusedLink]]:

@@ -277,7 +277,7 @@ class Resolver:
             if claim.ask:
                 self._send(claim.component, Linked(claim.component, identifier, status))
             if became_shared:
-                self._send(node.owner, Linked("", identifier, "inert"))
+                self._send(node.owner, Linked("", identifier, "inert", claim.trigger))
         elif claim.ask:  # Else only the partner was to be noted: who asked is on the way to own it.
             self._give(identifier, node, claim.component)
         self.nodes.save_identifier(identifier, node)
