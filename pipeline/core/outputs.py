@@ -11,7 +11,7 @@ from hashlib import blake2b
 from typing import Final
 
 from .apart import Apart
-from .consent import settle_consent
+from .consent import is_granted, settle_consent
 from .decisions import decides
 from .facet import NEVER, Facet
 from .identity import RefusedLink, profile_id
@@ -144,8 +144,10 @@ class Outputs:
             event_ids = segment.deciding_events(fold, at_ms)
             if event_id and event_id not in event_ids:
                 event_ids = (event_id, *event_ids)
-            self._tell(profile.id, segment.id, old, cause, event_ids, decided_ms,
-                       self._addresses(component, profile, segment.definition.purpose), silent)  # fmt: skip
+            purpose = segment.definition.purpose
+            withdrawn = not inside and cause is Cause.EVENT and not is_granted(fold, purpose)
+            self._tell(profile.id, segment.id, old, Cause.CONSENT if withdrawn else cause, event_ids,
+                       decided_ms, self._addresses(component, profile, purpose), silent)  # fmt: skip
 
     def elapse(self, component: Component, now_ms: int) -> None:
         """Tell the changes that time alone made up to `now_ms`, each at its own instant."""
@@ -386,8 +388,7 @@ class Outputs:
 
     def _addresses(self, component: Component, profile: Profile, purpose: str | None) -> list[str]:
         """Those that may be addressed for a purpose: all while it is granted, else who did not refuse."""
-        answer = None if purpose is None else profile.fold.consent.get(purpose)
-        if purpose is None or (answer is not None and answer[0]):
+        if purpose is None or is_granted(profile.fold, purpose):
             return profile.identifiers
         allowed = []
         for identifier in profile.identifiers:
