@@ -81,6 +81,7 @@ def _judge(settings: Settings, record: dict[str, Any]) -> _Answer:
     change = PastChange(
         record["profile_id"], record["segment_id"], record["change"] == "entered", record["occurred_at"],
         record["decided_at"], Cause(record["cause"]), event_ids[0] if event_ids else "",
+        [f"{one['type']}:{one['value']}" for one in record["identifiers"]],
     )  # fmt: skip
     present = lookup.holding(change.profile_id).component
     definitions = _definitions_then(lookup.definitions_taken(present.root), record, change)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import orjson
 
-from .consent import disagrees, holds_refusal, settle_consent
+from .consent import disagrees, holds_refusal, is_granted, settle_consent
 from .decisions import DECISION_TYPE, Action, decision_in, has_room, is_undone, united_rows
 from .facet import PAIR, Facet
 from .identity import kind_of, within_limits
@@ -54,6 +54,7 @@ class Absorber:
                 elif profile.shares_fold and not component.has_facet(via):
                     outputs.unshare_fold(profile)
         facet = component.own_facet(via)
+        granted = _granted(profile, touch.consent)
         if len(touch.identifiers) > 1:
             self._see_links(component, facet, via, touch, now_ms)
             if component.stale or component.unsettled:
@@ -87,7 +88,7 @@ class Absorber:
             return
         else:
             profile = outputs.first_profile(component, via, facet, now_ms)
-        self._decide(component, profile, touch, traits, leaves, now_ms)
+        self._decide(component, profile, touch, traits, leaves, granted, now_ms)
 
     def _redescribed(self, component: Component, via: str, facet: Facet, before: str) -> bool:
         """Tell an identifier that its comparison record is another one than `before`, if it is.
@@ -164,13 +165,18 @@ class Absorber:
         touch: Touch,
         traits: dict[str, Any],
         leaves: Leaves,
+        granted: list[str],
         now_ms: int,
     ) -> None:
-        """Evaluate just the segments that the touch can have changed."""
+        """Evaluate just the segments that the touch can have changed.
+
+        `granted`: of what it says about consent, the purposes that were granted before it. A word that is
+        only repeated is no cause.
+        """
         outputs, catalogue = self.outputs, self.outputs.deciding
         at_ms, event_id = touch.occurred_at, touch.event_id
-        if touch.consent:
-            for purpose in touch.consent:
+        for purpose in touch.consent:
+            if (purpose in granted) != profile.fold.consent[purpose][0]:
                 outputs.decide(component, profile, catalogue.by_consent.get(purpose, ()), now_ms,
                                Cause.CONSENT, at_ms, event_id, now_ms)  # fmt: skip
         groups = [asking for key, _ in leaves if (asking := catalogue.asking(key))]
@@ -200,7 +206,7 @@ class Absorber:
                     refused.append(other)
                     self._refuse_full(component, other, now_ms)
                     continue
-                self._claim_for(component, other, Claim(component.root, via, True), now_ms)
+                self._claim_for(component, other, Claim(component.root, via, True, component.trigger), now_ms)
                 facet.see_link(other, at_ms, event_id)
             elif facet.see_link(other, at_ms, event_id):
                 self._new_link(component, other, via)
@@ -287,4 +293,9 @@ class Absorber:
         component.stale = True
         shares = self.policy.rule_of(other).shared_after is not None and other in component.identifiers
         if shares and self.policy.is_strong(partner):
-            self._send(other, Claim(component.root, partner, False))
+            self._send(other, Claim(component.root, partner, False, component.trigger))
+
+
+def _granted(profile: Profile | None, consent: dict[str, bool]) -> list[str]:
+    """Which of the purposes that a touch speaks of are granted."""
+    return [] if profile is None else [one for one in consent if is_granted(profile.fold, one)]

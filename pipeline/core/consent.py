@@ -18,6 +18,12 @@ from .node import Component
 from .policy import Policy
 
 
+def is_granted(fold: Facet, purpose: str | None) -> bool:
+    """Whether the answer for a purpose is yes; no purpose needs none."""
+    word = None if purpose is None else fold.consent.get(purpose)
+    return purpose is None or (word is not None and word[0])
+
+
 def disagrees(consent: Mapping[str, Cell], words: Mapping[str, bool]) -> bool:
     """Whether new words of one identifier, beside the answers so far, are not just a yes to a yes."""
     return any(

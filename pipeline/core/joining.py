@@ -195,6 +195,8 @@ class Joiner:
             self._send(identifier, Claim(component.root, "", True))
 
     def merge(self, component: Component, merge: Merge, now_ms: int) -> None:
+        if len(component.identifiers) > 1 and not component.unsettled:
+            self.outputs.profiles(component)  # Who leaves whom is seen by what was before.
         for identifier, packed in merge.facets:
             self._take(component, identifier, packed)
         for claim in merge.claims:
@@ -282,6 +284,9 @@ class Joiner:
                 component.open_to(identifier)
                 component.add_identifier(identifier)
         if status == "inert" and identifier not in component.inert:
+            if not linked.component and not component.unsettled:
+                self.outputs.profiles(component)  # Who leaves whom is seen by what was before.
+                component.trigger = linked.trigger if linked.trigger[1] else ("", now_ms)
             component.make_inert([identifier])  # It may be on its way here.
             component.stale = True
         if component.unsettled or component.stale:

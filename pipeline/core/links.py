@@ -11,7 +11,7 @@ from .apart import Apart
 from .decisions import group_evidence
 from .facet import PAIR, Facet
 from .identity import NOTHING_TOLD, Link, RefusedLink, Told, agree, within_limits
-from .node import Component
+from .node import Component, Profile
 from .policy import Policy
 
 
@@ -64,3 +64,16 @@ def links_in(component: Component) -> list[Link]:
         if facet is not None:
             links.extend(links_of(identifier, facet))
     return links
+
+
+def parted_ids(before: Iterable[Profile], profiles: Iterable[Profile]) -> set[str]:
+    """The profiles of before that an identifier has left, and those that are made of nothing else."""
+    now = {identifier: profile for profile in profiles for identifier in profile.identifiers}
+    found: set[str] = set()
+    for old in before:
+        heirs = {heir.id: heir for one in old.identifiers if (heir := now.get(one)) is not None}
+        # Who was only seen beside others, and is refused there, is nobody now.
+        if len(heirs) > 1 or any(one not in now for one in old.identifiers):
+            found.add(old.id)
+            found.update(pid for pid, heir in heirs.items() if set(heir.identifiers) <= set(old.identifiers))
+    return found

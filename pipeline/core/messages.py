@@ -33,23 +33,28 @@ class Absorb(msgspec.Struct, array_like=True, tag=1, gc=False):
 
 
 class Claim(msgspec.Struct, array_like=True, tag=2, gc=False):
-    """To an identifier: `component` saw it together with `partner`. `ask`: an answer is awaited."""
+    """To an identifier: `component` saw it together with `partner`. `ask`: an answer is awaited.
+
+    `trigger`: event id and time of the touch that told so; ("", 0) if none did just now.
+    """
 
     component: str
     partner: str
     ask: bool
+    trigger: tuple[str, int] = ("", 0)
 
 
 class Linked(msgspec.Struct, array_like=True, tag=3, gc=False):
     """To a component: the claim that `component` made of `identifier` is answered.
 
     `status`: empty (it is yours, or on its way in a merge), `inert` (yours, but shared), `shared` or `full`
-    (not yours). `component` empty: nobody asked, it has become `inert`.
+    (not yours). `component` empty: nobody asked, it has become `inert`, by the touch `trigger`.
     """
 
     component: str
     identifier: str
     status: str
+    trigger: tuple[str, int] = ("", 0)
 
 
 class Join(msgspec.Struct, array_like=True, tag=4, gc=False):

@@ -11,11 +11,11 @@ from hashlib import blake2b
 from typing import Final
 
 from .apart import Apart
-from .consent import settle_consent
+from .consent import is_granted, settle_consent
 from .decisions import decides
 from .facet import NEVER, Facet
 from .identity import RefusedLink, profile_id
-from .links import groups_in
+from .links import groups_in, parted_ids
 from .node import Component, Entry, Profile
 from .outbox import Cause, MembershipChange, Nodes, Outbox, ProfileAlias, Review, Snapshot
 from .policy import Policy
@@ -91,7 +91,7 @@ class Outputs:
         component.unsettled = False
         if component.armed == component.hold_until:
             component.armed = NEVER  # Nothing is left to be done then: the timer is overtaken.
-        component.profiles = None
+        before, component.profiles = component.profiles, None
         at_ms = min(now_ms, component.window_due - 1)  # what was due meanwhile is told at its own instant
         profiles = self.profiles(component)
         decided = bool(component.decisions) and decides(component.decisions, component.trigger[0], edge)
@@ -100,9 +100,10 @@ class Outputs:
         event_id, occurred_ms = component.trigger
         # Whoever has taken nobody over has changed because of those who left.
         other = Cause.UNMERGE if restored or decided else Cause.MERGE if heirs else cause
+        parted = parted_ids(before or (), profiles) if component.refused or len(profiles) > 1 else heirs
         for profile in profiles:
-            self.decide(component, profile, self._concerned(profile), at_ms,
-                        Cause.MERGE if profile.id in heirs else other,
+            why = Cause.MERGE if profile.id in heirs else Cause.UNMERGE if profile.id in parted else other
+            self.decide(component, profile, self._concerned(profile), at_ms, why,
                         occurred_ms, event_id, now_ms)  # fmt: skip
         self.elapse(component, now_ms)
         self.changed(component, now_ms)
@@ -143,8 +144,10 @@ class Outputs:
             event_ids = segment.deciding_events(fold, at_ms)
             if event_id and event_id not in event_ids:
                 event_ids = (event_id, *event_ids)
-            self._tell(profile.id, segment.id, old, cause, event_ids, decided_ms,
-                       self._addresses(component, profile, segment.definition.purpose), silent)  # fmt: skip
+            purpose = segment.definition.purpose
+            withdrawn = not inside and cause is Cause.EVENT and not is_granted(fold, purpose)
+            self._tell(profile.id, segment.id, old, Cause.CONSENT if withdrawn else cause, event_ids,
+                       decided_ms, self._addresses(component, profile, purpose), silent)  # fmt: skip
 
     def elapse(self, component: Component, now_ms: int) -> None:
         """Tell the changes that time alone made up to `now_ms`, each at its own instant."""
@@ -253,11 +256,8 @@ class Outputs:
             return False
         component.reviewed = True
         detail = f"holds {len(component.identifiers)} identifiers and absorbs no more"
-        self.outbox.ask_review(
-            Review(
-                component.root, "oversized", [component.root, identifier], detail, now_ms, self.policy.version
-            )
-        )
+        who = [component.root, identifier]
+        self.outbox.ask_review(Review(component.root, "oversized", who, detail, now_ms, self.policy.version))
         return True
 
     def group(self, component: Component) -> tuple[list[list[str]], list[RefusedLink]]:
@@ -388,8 +388,7 @@ class Outputs:
 
     def _addresses(self, component: Component, profile: Profile, purpose: str | None) -> list[str]:
         """Those that may be addressed for a purpose: all while it is granted, else who did not refuse."""
-        answer = None if purpose is None else profile.fold.consent.get(purpose)
-        if purpose is None or (answer is not None and answer[0]):
+        if purpose is None or is_granted(profile.fold, purpose):
             return profile.identifiers
         allowed = []
         for identifier in profile.identifiers:

@@ -7,8 +7,9 @@ known. It must not know where touches and state are read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, Final
 
 import orjson
@@ -50,10 +51,11 @@ def component_then(
     present: Component,
     arrivals: Iterable[Arrival],
     was_known: Callable[[Arrival], bool],
+    inert: Collection[str],
     policy: Policy,
     catalogue: Catalogue,
 ) -> Then:
-    """The component if only the arrivals that were known had come.
+    """The component if only the arrivals that were known had come, and those of `inert` were shared.
 
     `arrivals`: all touches of the history whose strongest identifier is in it, in the order of their logs.
     `catalogue`: whose leaves are wanted.
@@ -90,7 +92,7 @@ def component_then(
         then.decisions = {name: row for name, row in rows.items() if members & {*row[3], *row[4]}}
         # Whose records matched then is not kept: what matches now stands for it.
         then.matches = {one: row for one, row in present.matches.items() if one in members}
-        then.make_inert(one for one in present.inert if one in members)
+        then.make_inert(one for one in inert if one in members)
         components.append(then)
     return Then(components, complete)
 
@@ -204,7 +206,10 @@ def _older_leaf(present: LeafState, history: LeafState | None) -> LeafState | No
 
 @dataclass(frozen=True, slots=True)
 class PastChange:
-    """What of a told change is needed to judge it again. `event_id`: the causing event, or empty."""
+    """What of a told change is needed to judge it again. `event_id`: the causing event, or empty.
+
+    `identifiers`: those that were told with it, of the profile.
+    """
 
     profile_id: str
     segment_id: str
@@ -213,10 +218,19 @@ class PastChange:
     decided_at: int
     cause: Cause
     event_id: str
+    identifiers: Sequence[str]
 
     def instant_ms(self) -> int:
         """The instant for which it was decided."""
         return self.occurred_at if self.cause is Cause.TIMER else self.decided_at
+
+    def inert(self, now: frozenset[str]) -> list[frozenset[str]]:
+        """Who may have been shared when it was decided, the likeliest answer first; `now` those who are now.
+
+        Since when is not kept. Who was told beside others was not shared, unless a decision united them.
+        """
+        beside = frozenset(self.identifiers) if len(self.identifiers) > 1 else frozenset()
+        return list(dict.fromkeys((now - beside, now)))
 
     def cuts(self, arrivals: Iterable[Arrival]) -> list[Callable[[Arrival], bool]]:
         """Which of the arrivals had been folded when it was decided, the likeliest answer first.
@@ -271,8 +285,8 @@ def judge_again(
     nodes: Any = None
     outputs = Outputs(policy, catalogue, nodes, profile_key, 0)
     found = []
-    for cut in change.cuts(arrivals):
-        then = component_then(present, arrivals, cut, policy, catalogue)
+    for inert, cut in product(change.inert(present.inert), change.cuts(arrivals)):
+        then = component_then(present, arrivals, cut, inert, policy, catalogue)
         outputs.outbox = Outbox()
         profiles = [profile for component in then.components for profile in outputs.profiles(component)]
         profile = next((one for one in profiles if one.id == change.profile_id), None)

@@ -220,6 +220,13 @@ class Resolver:
     def _at_component(self, root: str, message: Message, now_ms: int) -> None:
         component = self._component(root, now_ms)
         if isinstance(message, Join):
+            if (
+                component is not None
+                and not component.redirect
+                and min(component.armed, component.window_due) <= now_ms
+            ):
+                self._elapse(component, now_ms)  # The survivor does not hear of what was due here.
+                component = self.nodes.component(root)  # None if it expired at this very instant.
             if component is not None and self.adopter is not None:
                 # Its turn will not come, and the survivor's may be over.
                 self.adopter.tell_partners(component)
@@ -277,7 +284,7 @@ class Resolver:
             if claim.ask:
                 self._send(claim.component, Linked(claim.component, identifier, status))
             if became_shared:
-                self._send(node.owner, Linked("", identifier, "inert"))
+                self._send(node.owner, Linked("", identifier, "inert", claim.trigger))
         elif claim.ask:  # Else only the partner was to be noted: who asked is on the way to own it.
             self._give(identifier, node, claim.component)
         self.nodes.save_identifier(identifier, node)

@@ -46,7 +46,7 @@ def judge(
     """A change judged again."""
     event_id = told.event_ids[0] if told.event_ids else ""
     change = PastChange(told.profile_id, told.segment_id, told.change == "entered", told.occurred_at,
-                        told.decided_at, told.cause, event_id)  # fmt: skip
+                        told.decided_at, told.cause, event_id, told.identifiers)  # fmt: skip
     present = holding(cluster, told.profile_id)
     arrivals = arrivals_of(cluster, present, from_ms)
     return judge_again(change, present, arrivals, definitions, cluster.policy, PROFILE_KEY)
@@ -111,3 +111,18 @@ def test_what_is_older_than_the_history_counts_as_far_as_it_is_kept() -> None:
         assert counted.found["count"] == 3
         assert city.found["value"] == "Madrid"
         assert spent.found == {"aggregate": 60, "of": 3}
+
+
+def test_who_is_shared_now_was_not_when_it_was_told_beside_others() -> None:
+    """Ana had a device for herself until Bia used it."""
+    owners = definition_from_json({"id": "owners", "where": {"has": "device_id"}})
+    identifiers = {"user_id": {"limit": 1}, "device_id": {"limit": 3, "shared_after": 1}}
+    cluster = Cluster(policy_of(identifiers=identifiers), [owners], start_ms=START_MS)
+    for number, names in enumerate(("user_id:ana device_id:d", "device_id:d", "user_id:bia device_id:d")):
+        cluster.advance(START_MS + number * 60_000)
+        cluster.accept(Touch(f"e{number}", "web", "page_viewed", cluster.now_ms, names.split()))
+        cluster.settle()
+    judged = [judge(cluster, told, {"owners": owners}) for told in changes_of(cluster)]
+    assert [(one.identifiers, one.why is not None and one.why.inside) for one in judged] == [
+        (["user_id:ana", "device_id:d"], True), (["user_id:ana"], False), (["device_id:d"], True),
+    ]  # fmt: skip

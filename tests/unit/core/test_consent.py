@@ -73,6 +73,25 @@ def test_it_is_taken_back_when_the_person_speaks_again_by_whatever_identifier() 
     assert told(shop)[-1] == ("exited", Cause.CONSENT)
 
 
+def test_a_word_that_is_only_repeated_causes_nothing() -> None:
+    """Many senders put what was granted into every touch."""
+    definition = {"id": "shy", "purpose": "marketing", "where": {"all": [
+        {"event": "page_viewed"}, {"none": [{"event": "order_completed"}]},
+    ]}}  # fmt: skip
+    shop = People(shipped_policy(), definitions=[definition_from_json(definition)])
+    shop.touch("user_id:1", "identified", consent=YES)
+    shop.touch("user_id:1", consent=YES)
+    shop.touch("user_id:1", "order_completed", consent=YES)
+    assert told(shop) == [("entered", Cause.EVENT), ("exited", Cause.EVENT)]
+
+
+def test_a_refusal_that_comes_with_a_new_identifier_causes_the_exit() -> None:
+    shop = people()
+    shop.touch("user_id:1", consent=YES)
+    shop.touch("user_id:1 email:a@x", consent=NO)
+    assert told(shop) == [("entered", Cause.CONSENT), ("exited", Cause.CONSENT)]
+
+
 def test_a_word_with_which_two_identifiers_are_seen_together_speaks_for_both() -> None:
     shop = people()
     shop.touch("email:a@x", consent=NO)

@@ -51,7 +51,9 @@ MAIL: dict[str, Message] = {
     "absorb": Absorb("user_id:u1", TOUCH, [("page_viewed", 3)]),
     "absorb, after a dead end": Absorb("user_id:u1", TOUCH, [], "user_id:u0"),
     "claim": Claim("user_id:u1", "user_id:u1", True),
+    "claim, by a touch": Claim("user_id:u1", "user_id:u1", False, ("e1", 1_790_000_000_000)),
     "linked": Linked("user_id:u1", "anonymous_id:a1", "shared"),
+    "linked, inert": Linked("", "device_id:d1", "inert", ("e1", 1_790_000_000_000)),
     "join": Join("user_id:u1", "anonymous_id:a1", "user_id:u1"),
     "merge": Merge("anonymous_id:a1", "anonymous_id:a1", "user_id:u1", True, [("anonymous_id:a1", NOTHING)]),
     "merge, full": Merge(
@@ -101,6 +103,17 @@ def test_every_kind_of_message_is_pinned() -> None:
     assert set(json.loads(GOLDEN.read_text("utf-8"))) == set(MAIL)
     assert {*TO_IDENTIFIER, *OF_RECORDS} <= kinds
     assert set(TO_IDENTIFIER).isdisjoint(OF_RECORDS)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("019402aa757365725f69643a7531aa757365725f69643a7531c3", MAIL["claim"]),
+        ("019403aa757365725f69643a7531af616e6f6e796d6f75735f69643a6131a6736861726564", MAIL["linked"]),
+    ],
+)
+def test_mail_of_before_it_named_its_touch_is_read(value: str, message: Message) -> None:
+    assert decode_message(bytes.fromhex(value)) == message
 
 
 @pytest.mark.parametrize("value", [b"", b"\x02\x91\x01", b"\x00"])

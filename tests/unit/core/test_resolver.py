@@ -228,3 +228,23 @@ def test_an_alias_ends_when_the_evidence_separates_the_two_again(size: int) -> N
         *(f"u:{n}" for n in range(6)),
     }
     check_outputs(cluster)
+
+
+@pytest.mark.parametrize("size", [1, 3, 16])
+def test_what_was_due_while_nobody_worked_is_told_before_a_merge_that_came_after_it(size: int) -> None:
+    """The views left their window after a week, Ana logged in the day after, and then a worker started."""
+    for survivor, logs_in in (("u:ana", "u:ana a:1"), ("e:ana@x.co", "e:ana@x.co a:1")):
+        cluster = Cluster(policy(), map(definition_from_json, [VIEWED]), size=size, start_ms=NOW_MS)
+        for touch in (seen("a:1", event="product_viewed"), seen(survivor, 60, "product_viewed")):
+            cluster.advance(touch.occurred_at)
+            cluster.accept(touch)
+            cluster.settle()
+        cluster.now_ms = NOW_MS + 8 * 24 * HOUR_MS
+        cluster.accept(seen(logs_in, 8 * 24 * 60))
+        cluster.now_ms += HOUR_MS
+        cluster.settle()
+        changes = [one.output for one in cluster.told if isinstance(one.output, MembershipChange)]
+        left = [(one.occurred_at - NOW_MS, one.cause) for one in changes if one.change == "exited"]
+        week_ms = 7 * 24 * HOUR_MS
+        assert sorted(left) == [(week_ms, "timer"), (week_ms + HOUR_MS, "timer")]
+        check_outputs(cluster)
