@@ -30,6 +30,7 @@ _YEAR: Final = re.compile(r"(\d{4})(?:-(\d{1,2}))?")
 _TIME: Final = re.compile(r"[ T]\d{1,2}:\d{2}.*")
 DATE_DIGITS: Final = 8
 MARKS_MAX: Final = 4
+FILLER: Final = (1900, 1, 1)  # the first day of spreadsheets and of some databases
 CENTURIES: Final = ("18", "19", "20")
 CENTURY_PIVOT: Final = 30  # a year of two digits up to it is of this century
 
@@ -38,10 +39,10 @@ def parse_date(text: str) -> Date | None:
     """Any of the usual layouts; where day and month could be either, the day comes first if it must.
 
     A day that could be a month is read in the order of `DD/MM`; comparison forgives the other order. A time
-    of day is left out. The year 0 is what databases write for no date.
+    of day is left out. The year 0 and `FILLER` are what programs write for no date.
     """
     date = _read_date(_numbered(_TIME.sub("", text.strip())))
-    return date if date is not None and date[0] else None
+    return date if date is not None and date[0] and date != FILLER else None
 
 
 def _read_date(text: str) -> Date | None:

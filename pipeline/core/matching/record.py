@@ -16,6 +16,7 @@ SUFFIXES: Final = ("", "_2", "_3")
 """A field may hold up to three values, by the suffix of its name. `surname_2` is a second surname."""
 OTHER_IDS: Final = ("social_id", "passport", "drivers_license", "tax_id", "lei", "other_id")
 CHARS_MAX: Final = 400  # of a value; comparing two texts takes the product of their lengths
+WITHOUT_NUMBER: Final = "sn"  # "S/N", sem número
 NAME_WORDS_MAX: Final = 12
 PHONE_DIGITS: Final = 8  # the end of a number; country, area and Brazil's ninth digit stand before it
 GENDERS: Final = {
@@ -201,6 +202,8 @@ def read_address(fields: Mapping[str, str]) -> Address | None:
     full = fields.get("address_full", "")
     street = split_words(fields.get("street", "") or full)
     number = "".join(split_words(fields.get("house_number", "")))
+    if number == WITHOUT_NUMBER:
+        number = ""
     if not number:
         number = next((word for word in street if word[0].isdigit()), "")
     kept = [
