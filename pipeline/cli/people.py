@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import sys
 import zlib
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final, cast
 
@@ -18,15 +21,21 @@ if TYPE_CHECKING:
     from ..core.matching.model import Model
     from ..core.matching.record import Record
 
-RecordFile = Annotated[Path, typer.Argument(metavar="SET", help="records as JSON Lines, also gzipped")]
+RecordFile = Annotated[
+    Path, typer.Argument(metavar="SET", help="JSON Lines, also gzipped; - is standard input")
+]
 RecordFileOrProfiles = Annotated[
     Path | None,
-    typer.Argument(metavar="[SET]", help="records as JSON Lines, also gzipped; without it the profiles"),
+    typer.Argument(
+        metavar="[SET]",
+        help="JSON Lines, also gzipped; - is standard input; without it the profiles",
+    ),
 ]
 ModelName = Annotated[
     str,
     typer.Option("--model", metavar="MODEL", help="a model's file, or `shipped`, instead of learning one"),
 ]
+STANDARD_INPUT: Final = Path("-")
 SHIPPED: Final = "shipped"
 LEARNED: Final = ""
 GZIP_MARK: Final = b"\x1f\x8b"
@@ -62,14 +71,14 @@ def read_set(path: Path) -> People:
             if record is None:
                 fail(
                     f"{path}:{number} is no record; a record is a JSON object of at most 1 MiB with a text "
-                    "record_id on one line, and fields, an object of texts"
+                    "record_id on one line, and fields, an object of texts, whole numbers and nulls"
                 )
             name = record["record_id"]
             if name in seen:
                 fail(f"{path}:{number} repeats record {name}; ids must differ")
             seen.add(name)
             people.records.append(Record(name, record["fields"]))
-            if "entity_id" in record:
+            if record.get("entity_id") is not None:
                 people.truth[name] = str(record["entity_id"])
     except (OSError, EOFError, zlib.error) as error:
         fail(f"{path} cannot be read as JSON Lines ({error}); name a .jsonl or .jsonl.gz file")
@@ -80,9 +89,9 @@ def read_set(path: Path) -> People:
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """The lines of a file with their numbers; of one that is too long, as much as shows that it is."""
-    with path.open("rb") as plain:
-        zipped = plain.read(len(GZIP_MARK)) == GZIP_MARK
-        plain.seek(0)
+    with nullcontext(sys.stdin.buffer) if path == STANDARD_INPUT else path.open("rb") as opened:
+        plain = cast(BufferedReader, opened)
+        zipped = plain.peek(len(GZIP_MARK)).startswith(GZIP_MARK)  # a pipe cannot be read again
         file = cast(BinaryIO, gzip.GzipFile(fileobj=plain)) if zipped else plain
         number = 1
         while line := file.readline(LINE_BYTES_MAX + 1):
@@ -104,7 +113,10 @@ def _record_of(line: bytes) -> dict[str, Any] | None:
     name, fields = record.get("record_id"), record.get("fields")
     if not isinstance(name, str) or not name or not name.isprintable() or not isinstance(fields, dict):
         return None
-    return record if all(isinstance(value, str) for value in fields.values()) else None
+    told = {key: value for key, value in fields.items() if value is not None}
+    if not all(isinstance(value, str | int) and not isinstance(value, bool) for value in told.values()):
+        return None
+    return {**record, "fields": {key: str(value) for key, value in told.items()}}
 
 
 def read_profiles(common: Common) -> People:

@@ -39,6 +39,7 @@ def follow_output(
         "profiles": names.profiles,
         "merges": names.merges,
         "rejected": names.rejected,
+        "review": names.review,
     }[stream]
     to_json, to_line = FORMS[stream]
     partitions = partitions_of(connect(settings), [topic])
@@ -83,6 +84,13 @@ def profile_to_json(message: Message) -> dict[str, Any]:
         return {"profile_id": _key_of(message), "tombstone": True}
     record = decode_value(message)
     record["traits"] = orjson.loads(record["traits"])
+    return record
+
+
+def _review(message: Message) -> dict[str, Any]:
+    """A finding for a steward with `evidence` as an object (a JSON text in Avro)."""
+    record = decode_value(message)
+    record["evidence"] = orjson.loads(record["evidence"])
     return record
 
 
@@ -146,6 +154,14 @@ def _alias_line(record: Mapping[str, Any]) -> str:
     )
 
 
+def _review_line(record: Mapping[str, Any]) -> str:
+    weight = "" if record["score"] is None else f" weight {record['score']:+.2f}"
+    return (
+        f"[dim]{instant(record['decided_at'])}[/] [yellow]{escaped(record['kind'])}[/]{weight} "
+        f"{_people(record['identifiers'])}"
+    )
+
+
 def _rejected_line(record: Mapping[str, Any]) -> str:
     return (
         f"[yellow]{escaped(record['reason'])}[/] {escaped(record['field'])} {escaped(record['detail'])} "
@@ -159,5 +175,6 @@ FORMS: Final[Mapping[str, tuple[Callable[[Message], dict[str, Any]], Callable[[M
     "profiles": (profile_to_json, _profile_line),
     "merges": (decode_value, _alias_line),
     "rejected": (_rejected, _rejected_line),
+    "review": (_review, _review_line),
 }
 """Stream → how its record becomes JSON, and that JSON a line."""

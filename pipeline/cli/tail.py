@@ -18,6 +18,7 @@ class Stream(StrEnum):
     PROFILES = "profiles"
     MERGES = "merges"
     REJECTED = "rejected"
+    REVIEW = "review"
 
 
 def add_to(app: typer.Typer) -> None:

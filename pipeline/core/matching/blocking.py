@@ -18,6 +18,10 @@ from .text import sound
 
 BLOCK_MAX: Final = 60
 PARTS: Final = 64  # by the first six bits of a key
+LOCAL_DIGITS: Final = 7  # of a phone number without its area, where numbers are the shortest
+ID_END: Final = 5  # characters; a slip touches one end only, also if it makes the number longer or shorter
+ORG_WORDS_MAX: Final = 6
+PHONE_END: Final = 4  # enough beside a word of the name; a slip before it does not matter
 
 
 class Blocks:
@@ -86,11 +90,11 @@ def keys_of(record: Record) -> array[int]:
     keys: set[str] = set()
     for value in record.national_ids:
         keys.add("n" + value)
-        half = len(value) // 2
-        keys.add(f"nh{value[:half]}")
-        keys.add(f"nt{value[half:]}")
+        end = min(len(value) // 2, ID_END)
+        keys.add(f"nh{value[:end]}")
+        keys.add(f"nt{value[-end:]}")
     keys.update("i" + value for value in record.other_ids)
-    keys.update("p" + value for value in record.phones)
+    keys.update("p" + value[-LOCAL_DIGITS:] for value in record.phones)
     for value in record.emails:
         keys.add("e" + value)
         local = value.partition("@")[0]
@@ -110,10 +114,12 @@ def _add_names(record: Record, keys: set[str]) -> None:
     words: list[str] = []
     if name is not None:
         words = [word for word in (name.first, *name.middle, name.last) if len(word) > 1]
-        words = sorted({sound(word) for word in words} - {""})
-        for i, word in enumerate(words):
-            for other in words[i + 1 :]:
-                keys.add(f"w{word} {other}")
+    elif record.orgs:
+        words = [word for word in record.orgs[0].split() if len(word) > 1][:ORG_WORDS_MAX]
+    words = sorted({sound(word) for word in words} - {""})
+    for i, word in enumerate(words):
+        for other in words[i + 1 :]:
+            keys.add(f"w{word} {other}")
     anchors: list[str] = []
     if record.birth is not None:
         year, month, day = record.birth
@@ -136,7 +142,7 @@ def _add_names(record: Record, keys: set[str]) -> None:
         anchors.append("b" + record.place)
     if record.occupation:
         anchors.append("o" + record.occupation)
-    anchors.extend("p" + value for value in record.phones)
+    anchors.extend("p" + value[-PHONE_END:] for value in record.phones)
     anchors.extend("e" + value.partition("@")[0][:6] for value in record.emails)
     if record.mother is not None:
         anchors.append(f"m{sound(record.mother.first)} {sound(record.mother.last)}")

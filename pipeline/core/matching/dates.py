@@ -22,13 +22,15 @@ Date = tuple[int, int, int]
 
 _ISO: Final = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})")
 _PARTS: Final = re.compile(r"(\d{1,4})[/.\- ](\d{1,2})[/.\- ](\d{1,4})")
-_COMPACT: Final = re.compile(r"(\d{4})(\d{2})(\d{2})")
+_COMPACT: Final = re.compile(r"(\d{4})(0\d|1[0-2])(\d{2})")
 _MONTHS: Final = "jan; feb fev; mar; apr abr; may mai; jun; jul; aug ago; sep set; oct out; nov; dec dez"
 _NAMED: Final = {name: str(at) for at, names in enumerate(_MONTHS.split(";"), 1) for name in names.split()}
 _LETTERS: Final = re.compile(r"[^\W\d_]+")
 _YEAR: Final = re.compile(r"(\d{4})(?:-(\d{1,2}))?")
+_TIME: Final = re.compile(r"[ T]\d{1,2}:\d{2}.*")
 DATE_DIGITS: Final = 8
 MARKS_MAX: Final = 4
+FILLER: Final = (1900, 1, 1)  # the first day of spreadsheets and of some databases
 CENTURIES: Final = ("18", "19", "20")
 CENTURY_PIVOT: Final = 30  # a year of two digits up to it is of this century
 
@@ -36,9 +38,14 @@ CENTURY_PIVOT: Final = 30  # a year of two digits up to it is of this century
 def parse_date(text: str) -> Date | None:
     """Any of the usual layouts; where day and month could be either, the day comes first if it must.
 
-    A day that could be a month is read in the order of `DD/MM`; comparison forgives the other order.
+    A day that could be a month is read in the order of `DD/MM`; comparison forgives the other order. A time
+    of day is left out. The year 0 and `FILLER` are what programs write for no date.
     """
-    text = _numbered(text.strip())
+    date = _read_date(_numbered(_TIME.sub("", text.strip())))
+    return date if date is not None and date[0] and date != FILLER else None
+
+
+def _read_date(text: str) -> Date | None:
     found = _ISO.match(text) or _COMPACT.fullmatch(text)
     if found is not None:
         return int(found[1]), int(found[2]), int(found[3])
@@ -56,22 +63,23 @@ def parse_date(text: str) -> Date | None:
 
 
 def _parse_digits(text: str) -> Date | None:
-    """A date whose marks between the numbers were typed wrongly: eight digits, the year first or last."""
+    """A date whose marks were typed wrongly or left out: eight digits, the year first or last."""
     digits = digits_of(text)
     if len(digits) != DATE_DIGITS or len(text) > DATE_DIGITS + MARKS_MAX:
         return None
-    if digits[:2] in CENTURIES:
-        return int(digits[:4]), int(digits[4:6]), int(digits[6:])
-    if digits[4:6] in CENTURIES:
+    year_first, year_last = digits[:2] in CENTURIES, digits[4:6] in CENTURIES
+    if year_last and (not year_first or digits[2:4] <= "12"):
         return int(digits[4:]), int(digits[2:4]), int(digits[:2])
+    if year_first:
+        return int(digits[:4]), int(digits[4:6]), int(digits[6:])
     return None
 
 
 def _numbered(text: str) -> str:
-    """A date with its month as a number: `Mar 1 1970` and `25-Jun-08`, as a day, a month and a year."""
-    named = _LETTERS.search(text)
-    month = _NAMED.get(named[0][:3].lower()) if named is not None else None
-    if named is None or month is None:
+    """A date with its month as a number: `Mar 1 1970` and `1 de março de 1970` as day, month and year."""
+    months = (_NAMED.get(word[:3].lower()) for word in _LETTERS.findall(text))
+    month = next((month for month in months if month is not None), None)
+    if month is None:
         return text
     numbers = re.findall(r"\d+", text)
     return f"{numbers[0]}/{month}/{numbers[1]}" if len(numbers) == 2 else text

@@ -10,12 +10,13 @@ from typing import Final
 
 from .dates import Date, parse_date
 from .text import digits_of, fold, split_words
-from .words import GENERATIONS, PARTICLES, PLACEHOLDERS, STREET_WORDS, TITLES, UNIT_WORDS
+from .words import GENERATIONS, LEGAL_FORMS, PARTICLES, PLACEHOLDERS, STREET_WORDS, TITLES, UNIT_WORDS
 
 SUFFIXES: Final = ("", "_2", "_3")
 """A field may hold up to three values, by the suffix of its name. `surname_2` is a second surname."""
 OTHER_IDS: Final = ("social_id", "passport", "drivers_license", "tax_id", "lei", "other_id")
 CHARS_MAX: Final = 400  # of a value; comparing two texts takes the product of their lengths
+WITHOUT_NUMBER: Final = "sn"  # "S/N", sem número
 NAME_WORDS_MAX: Final = 12
 PHONE_DIGITS: Final = 8  # the end of a number; country, area and Brazil's ninth digit stand before it
 GENDERS: Final = {
@@ -89,7 +90,7 @@ class Record:
         self.occupation: str = _read_words(fields.get("occupation", "") or fields.get("employer", ""))
         self.mother: Name | None = _name_of_words(split_words(fields.get("mother_name", "")))
         self.ethnicity: str = _read_words(fields.get("race_ethnicity", ""))
-        self.orgs: tuple[str, ...] = _values(fields, "org_name", _read_words)
+        self.orgs: tuple[str, ...] = _values(fields, "org_name", _read_org)
         self.type: str = fold(fields.get("record_type", ""))
 
 
@@ -108,9 +109,24 @@ def _read_words(text: str) -> str:
     return " ".join(split_words(text))
 
 
+def _read_org(text: str) -> str:
+    """The name of an organisation without particles and its legal form, be it written `S/A` or `L.L.C.`"""
+    words = kept = split_words(text)
+    while kept:
+        letters = next((at for at in range(len(kept), 0, -1) if len(kept[at - 1]) > 1), 0)
+        form = "".join(kept[letters:]) or kept[-1]
+        if form not in LEGAL_FORMS:
+            break
+        kept = kept[: min(letters, len(kept) - 1)]
+    return " ".join([word for word in kept if word not in PARTICLES and word != "and"] or words)
+
+
 def _read_id(text: str) -> str:
+    """Letters and digits, without the zeros before a number: spreadsheets cut them off."""
     value = "".join(split_words(text))
-    return "" if len(value) < 4 or len(set(value)) == 1 or value in PLACEHOLDERS else value
+    if len(value) < 4 or len(set(value)) == 1 or value in PLACEHOLDERS:
+        return ""
+    return value.lstrip("0").zfill(4) if value.isdigit() else value
 
 
 def _read_phone(text: str) -> str:
@@ -186,6 +202,8 @@ def read_address(fields: Mapping[str, str]) -> Address | None:
     full = fields.get("address_full", "")
     street = split_words(fields.get("street", "") or full)
     number = "".join(split_words(fields.get("house_number", "")))
+    if number == WITHOUT_NUMBER:
+        number = ""
     if not number:
         number = next((word for word in street if word[0].isdigit()), "")
     kept = [

@@ -28,6 +28,12 @@ PARTICLES: Final = _words("""
 de da do das dos e del della di van von der den la le the of y du
 """)
 
+LEGAL_FORMS: Final = _words("""
+ltda me mei epp eireli sa cia inc incorporated llc llp lp ltd limited corp corporation co company plc gmbh ag
+kg bv nv srl sarl sl spa oy ab pty pte pvt
+""")
+"""The last words of an organisation's name, which one register has and another leaves out."""
+
 PLACEHOLDERS: Final = _words("""
 na n/a null none nil unknown unk test teste xxx nd ni nt nao informado sem nome desconhecido ignorado
 consta

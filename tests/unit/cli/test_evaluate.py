@@ -6,6 +6,8 @@ import csv
 import gzip
 import json
 import re
+import subprocess
+import sys
 from itertools import combinations
 from pathlib import Path
 from xml.etree import ElementTree
@@ -64,7 +66,9 @@ def test_json_holds_clusters_and_metrics(tmp_path: Path) -> None:
     [
         ("", "holds no record"),
         ("no json", ":1 is no record"),
-        ('{"record_id": "a", "fields": {"phone": 5}}', ":1 is no record"),
+        ('{"record_id": "a", "fields": {"phone": [5]}}', ":1 is no record"),
+        ('{"record_id": "a", "fields": {"phone": true}}', ":1 is no record"),
+        ('{"record_id": "a", "fields": {"phone": 5.5}}', ":1 is no record"),
         ('{"record_id": "a", "fields": {}}\n{"record_id": "a", "fields": {}}', ":2 repeats record a"),
         ('{"fields": {}}', ":1 is no record"),
         ('{"record_id": "", "fields": {}}', ":1 is no record"),
@@ -151,6 +155,35 @@ def test_one_record_is_a_set(tmp_path: Path) -> None:
     result = evaluate(path)
     assert result.stdout == "a\ta\n"
     assert "f1 1.0" in result.stderr
+
+
+def test_a_field_may_be_a_whole_number_or_null_as_in_a_touchpoint(tmp_path: Path) -> None:
+    path = tmp_path / "set.jsonl"
+    written = [
+        {"full_name": "Rui Zanella", "national_id": 39053344705, "birth_date": None, "city": ""},
+        {"full_name": "Rui Zanella", "national_id": "390.533.447-05"},
+    ]
+    records = [
+        {"record_id": str(at), "entity_id": None, "fields": fields} for at, fields in enumerate(written)
+    ]
+    path.write_text("\n".join(map(json.dumps, records)), "utf-8")
+    result = evaluate(path)
+    assert result.stdout == "0\t0\n1\t0\n"
+    assert result.stderr == ""  # a null is no truth
+
+
+@pytest.mark.parametrize("zipped", [False, True], ids=["plain", "gzipped"])
+@pytest.mark.parametrize("name", ["-", "/dev/stdin"])
+def test_a_set_may_come_through_a_pipe(people_file: Path, name: str, zipped: bool) -> None:
+    content = people_file.read_bytes()
+    piped = subprocess.run(
+        [sys.executable, "-m", "pipeline", "identity", "evaluate", name],
+        input=gzip.compress(content) if zipped else content,
+        capture_output=True,
+        cwd=ROOT,
+        check=True,
+    )
+    assert piped.stdout.decode() == evaluate(people_file).stdout
 
 
 def test_a_truth_that_is_known_in_part_is_no_measure(tmp_path: Path) -> None:

@@ -26,6 +26,11 @@ PROFILE = {
     "consent": {"marketing": True}, "memberships": {"in-madrid": {"sequence": 3, "since": 1_760_000_000_123}},
     "aliases": ["p0"], "first_seen": 1, "last_seen": 2, "updated_at": 3, "policy_version": 1,
 }  # fmt: skip
+REVIEW = {
+    "review_id": "r1", "kind": "pair", "component": "email:ana@example.com", "profile_ids": ["p1", "p2"],
+    "identifiers": [ANA, {"type": "device_id", "value": "d1"}], "score": 7.561, "evidence": '{"model":"m"}',
+    "decided_at": 1_760_000_000_123, "policy_version": 2,
+}  # fmt: skip
 NASTY: Final = "[b]x[/] :smile: \x1b[31m\\"
 NASTY_SHOWN: Final = "[b]x[/] :smile: \ufffd[31m\\"
 ALIAS = {"old_profile_id": "p0", "profile_id": "p1", "decided_at": 5, "cause": "merge", "edge": None}
@@ -111,6 +116,17 @@ def test_an_alias_has_the_fields_of_its_schema() -> None:
     document, line = shown("merges", Record(encode_record("profile_alias", ALIAS)))
     assert document == ALIAS
     assert "p0 → p1 merge" in line
+
+
+def test_a_finding_for_a_steward_has_its_evidence_as_an_object() -> None:
+    document, line = shown("review", Record(encode_record("review", REVIEW)))
+    assert document == {**REVIEW, "evidence": {"model": "m"}}
+    assert line == "2025-10-09 08:53:20.123 pair weight +7.56 email:ana@example.com, device_id:d1"
+
+
+def test_a_finding_about_one_component_has_no_weight() -> None:
+    line = shown("review", Record(encode_record("review", {**REVIEW, "kind": "oversized", "score": None})))[1]
+    assert "oversized email:ana@example.com" in line
 
 
 def test_a_rejected_touchpoint_shows_reason_origin_and_its_bytes() -> None:

@@ -45,6 +45,38 @@ def test_no_record_has_a_key_twice() -> None:
         assert len(set(keys)) == len(keys) > 0
 
 
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ({"national_id": "132-42-8906"}, {"national_id": "132-24-8906"}),
+        ({"national_id": "390.533.447-05"}, {"national_id": "390.534.347-05"}),
+        ({"national_id": "390.533.447-05"}, {"national_id": "39053344705"[:3] + "33447-05"}),
+        ({"national_id": "390.533.447-05"}, {"national_id": "390.533.4470-05"}),
+        ({"phone": "503-800-3259"}, {"phone": "800-3259"}),
+        (
+            {"full_name": "Rui Lima", "phone": "503-801-3259"},
+            {"full_name": "Rui Sá", "phone": "503-800-3259"},
+        ),
+        ({"org_name": "Padaria Lima Central"}, {"org_name": "Padaria Lima Centrao"}),
+    ],
+)
+def test_numbers_with_a_slip_and_organisations_with_another_word_meet(
+    a: dict[str, str], b: dict[str, str]
+) -> None:
+    assert not set(keys_of(Record("a", a))).isdisjoint(keys_of(Record("b", b)))
+
+
+@pytest.mark.parametrize("digits", ["39053344705", "132428906"])
+def test_a_number_meets_itself_with_any_digit_changed_lost_or_turned_round(digits: str) -> None:
+    places = range(len(digits))
+    slips = {digits[:at] + "7" + digits[at + 1 :] for at in places}
+    slips |= {digits[:at] + digits[at + 1 :] for at in places}
+    turned = {digits[:at] + digits[at : at + 2][::-1] + digits[at + 2 :] for at in places}
+    keys = set(keys_of(Record("a", {"national_id": digits})))
+    for other in slips | turned:
+        assert not keys.isdisjoint(keys_of(Record("b", {"national_id": other}))), other
+
+
 def test_values_of_two_records_and_more_are_counted() -> None:
     records = [Record(person.record_id, person.fields) for person in make_people(3, 60)]
     counts: dict[str, int] = {}
