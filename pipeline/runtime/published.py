@@ -13,7 +13,8 @@ from ..core.published import POLICY_KEY, Published, decode_published
 from ..core.segments.definition import Definition
 from ..settings import SHIPPED_POLICY, Settings, read_policy_file
 from .control import decode_definition
-from .restore import read_log
+from .owner import notes_of
+from .restore import partitions_of, read_log
 
 log = logging.getLogger(__name__)
 """Of the standard library: where nobody configures logs, in a command, it writes to standard error."""
@@ -63,6 +64,22 @@ def policy_in_force(settings: Settings) -> Published:
     published one.
     """
     return greatest(policy_of_file(settings), read_published(settings))
+
+
+def policy_of_workers(settings: Settings) -> Published:
+    """The same, for what only makes sense by the policy of the workers, as profiles do.
+
+    Raises: ConfigError when they go by a newer one than this process knows of.
+    """
+    found, touches = policy_in_force(settings), settings.topics().touches
+    notes = notes_of(settings, touches, partitions_of(settings, touches))
+    newest = max((note.get("policy_version", 0) for note in notes), default=0)
+    if newest > found.policy.version:
+        raise ConfigError(
+            f"the workers go by identity policy version {newest}, this command by version "
+            f"{found.policy.version}: name their file with ELO_IDENTITY"
+        )
+    return found
 
 
 def greatest(file: Published, published: Published | None) -> Published:

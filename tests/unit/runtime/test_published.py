@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from pipeline.core.errors import ConfigError
 from pipeline.runtime import published
 from pipeline.settings import load_settings
 
@@ -50,3 +51,16 @@ def test_a_deleted_definition_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     log = [Record(b"madrid", MADRID, 0), Record(b"madrid", None, 1)]
     monkeypatch.setattr(published, "read_log", lambda *_: [log])
     assert published.read_definitions(load_settings({})) == {}
+
+
+def test_who_reads_profiles_by_another_policy_than_the_workers_is_told_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    notes = [{"policy_version": 1}, {}, {"policy_version": 2}]
+    monkeypatch.setattr(published, "read_published", lambda _: None)
+    monkeypatch.setattr(published, "partitions_of", lambda *_: 3)
+    monkeypatch.setattr(published, "notes_of", lambda *_: notes)
+    with pytest.raises(ConfigError, match=r"policy version 2, this command by version 1: .*ELO_IDENTITY"):
+        published.policy_of_workers(load_settings({}))
+    notes.pop()
+    assert published.policy_of_workers(load_settings({})).policy.version == 1
