@@ -212,7 +212,7 @@ def _shown(name: str, file: Any) -> Iterator[Any]:
         TimeRemainingColumn(),
     )  # fmt: skip
     with Progress(*columns, console=console(stderr=True), transient=True) as progress:
-        if name == "-":
+        if name == "-" or not Path(name).is_file():  # a pipe has no size
             task = progress.add_task(name, total=None, produced="0")
             yield lambda produced: progress.update(task, produced=f"{produced:,}")
         else:

@@ -171,7 +171,8 @@ def _explain_usage(error: Any) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":
         return EXIT_USAGE  # typer has printed the help already
     hint = f", see `{context.command_path} --help`" if context else ""
-    say_error(f"{error.format_message().rstrip('.?').replace('. ', ', ')}{hint}")
+    said = " ".join(error.format_message().split())
+    say_error(f"{said.rstrip('.?').replace('. ', ', ')}{hint}")
     return EXIT_USAGE
 
 

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 def open_lookup(settings: Settings) -> tuple[Policy, Lookup]:
     """The identity policy, and the way to the state of a broker that answers."""
     from ..runtime.lookup import Lookup
-    from ..runtime.published import policy_in_force
+    from ..runtime.published import policy_of_workers
     from .kafka import connect
 
     connect(settings)
-    policy = policy_in_force(settings).policy
+    policy = policy_of_workers(settings).policy
     return policy, Lookup(settings, policy)
 
 

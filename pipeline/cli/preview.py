@@ -28,12 +28,12 @@ def preview_definitions(
     from ..core.instant import format_instant
     from ..core.segments.preview import TraitPreview
     from ..runtime.preview import preview
-    from ..runtime.published import policy_in_force
+    from ..runtime.published import policy_of_workers
     from .definitions import in_force
 
     applied = in_force(stored)
     now_ms = time.time_ns() // 1_000_000
-    policy = policy_in_force(settings).policy
+    policy = policy_of_workers(settings).policy
     result = preview(settings, policy, definitions.values(), applied.values(), now_ms, sample=sample)
     changes = {name: _change(definition, applied.get(name)) for name, definition in definitions.items()}
     if json_output:
@@ -75,7 +75,7 @@ def plan_definitions(
     from ..core.instant import format_instant
     from ..core.segments.references import users_of
     from ..runtime.preview import preview
-    from ..runtime.published import policy_in_force
+    from ..runtime.published import policy_of_workers
     from .definitions import in_force
 
     applied = in_force(stored)
@@ -84,7 +84,7 @@ def plan_definitions(
     wanted = [definitions[name] for name in (*moved, *users)]
     known = [name for name in removed if name in applied]  # Not those that another version of Elo wrote.
     now_ms = time.time_ns() // 1_000_000
-    policy = policy_in_force(settings).policy
+    policy = policy_of_workers(settings).policy
     result = None
     if wanted or known:
         result = preview(settings, policy, wanted, applied.values(), now_ms, known, sample)

@@ -41,7 +41,7 @@ def produce(
     if raw != (source is not None):
         raise typer.BadParameter("--raw and --source go together, for example --raw --source web")
     for name in files:
-        if name != "-" and not Path(name).is_file():
+        if name != "-" and (not Path(name).exists() or Path(name).is_dir()):  # a pipe is one
             fail(f"{name}: there is no such file")
     settings = common.settings()
     started = time.monotonic()

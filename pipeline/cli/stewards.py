@@ -17,7 +17,7 @@ from ..core.segments.parse import definition_from_json
 from ..core.trial import Trial, try_out
 from ..runtime.inspect import read_components
 from ..runtime.lookup import Lookup, NotFound
-from ..runtime.published import policy_in_force
+from ..runtime.published import policy_of_workers
 from ..settings import Settings
 from .kafka import connect, partitions_of, read_to_end, send_all
 from .options import fail
@@ -64,7 +64,7 @@ def read_decisions(settings: Settings) -> dict[str, Made]:
     """Decision id → decision, in the order of the topic. Of several with one id, the first is meant."""
     topic = settings.topics().decisions
     partitions = partitions_of(connect(settings), [topic])[topic]
-    reader = DecisionReader(policy_in_force(settings).policy)
+    reader = DecisionReader(policy_of_workers(settings).policy)
     found: dict[str, Made] = {}
     undone: dict[str, Told] = {}
     for message in read_to_end(settings, topic, partitions):
@@ -110,7 +110,8 @@ def identifiers_of(settings: Settings, decision_id: str) -> list[dict[str, str]]
 def check(settings: Settings, document: dict[str, Any]) -> Told:
     """What the workers will make of a decision. Ends the command if they would reject it."""
     now_ms = time.time_ns() // 1_000_000
-    told = DecisionReader(policy_in_force(settings).policy).read(None, orjson.dumps(document), now_ms, now_ms)
+    reader = DecisionReader(policy_of_workers(settings).policy)
+    told = reader.read(None, orjson.dumps(document), now_ms, now_ms)
     if isinstance(told, Rejection):
         fail(f"this decision would be rejected ({told.reason}): {told.field} {told.detail}")
     return told
@@ -128,7 +129,7 @@ def try_decision(settings: Settings, told: Told) -> tuple[Trial, list[str]]:
     """What a decision would do now, and the identifiers that nobody was seen with."""
     from .definitions import read_stored
 
-    policy = policy_in_force(settings).policy
+    policy = policy_of_workers(settings).policy
     stored = [one for one in read_stored(settings).values() if not one.deleted and one.content_hash]
     catalogue = Catalogue(definition_from_json(one.document) for one in stored)
     lookup = Lookup(settings, policy)

@@ -242,7 +242,7 @@ class Outputs:
         """Tell that every profile of a component is gone because it was idle for too long."""
         self.unpublished.pop(component.root, None)
         for pid, entry in component.entries.items():
-            self._leave_all(pid, entry, Cause.TIMER, now_ms, now_ms)
+            self._leave_all(pid, entry, Cause.TIMER, ("", now_ms), now_ms)
             if not entry.alias_of:
                 self.outbox.publish(Snapshot(pid, None, [], now_ms))
 
@@ -336,7 +336,7 @@ class Outputs:
             heir = next((one for one in profiles if entry.anchor in one.identifiers), None)
             if heir is None:
                 if entry.anchor in component.identifiers and entry.anchor not in component.awaited():
-                    self._vanish(pid, entry, component.trigger[1], now_ms)
+                    self._vanish(pid, entry, component.trigger, now_ms)
                 continue  # Or the identifier is still on its way here.
             if entry.alias_of == heir.id:
                 continue
@@ -347,24 +347,24 @@ class Outputs:
                 heirs.add(heir.id)
             self.outbox.tell_alias(ProfileAlias(pid, heir.id, now_ms, cause, edge))
             if not entry.alias_of:
-                self._leave_all(pid, entry, Cause.MERGE, component.trigger[1], now_ms)
+                self._leave_all(pid, entry, Cause.MERGE, component.trigger, now_ms)
                 self.outbox.publish(Snapshot(pid, None, [], now_ms))
             entry.alias_of = heir.id
             entry.changed()
         return heirs, restored
 
-    def _vanish(self, pid: str, entry: Entry, occurred_ms: int, now_ms: int) -> None:
+    def _vanish(self, pid: str, entry: Entry, trigger: tuple[str, int], now_ms: int) -> None:
         """Tell that a profile is gone without an heir: what gave it its id is nobody by itself."""
         if not entry.alias_of:
-            self._leave_all(pid, entry, Cause.UNMERGE, occurred_ms, now_ms)
+            self._leave_all(pid, entry, Cause.UNMERGE, trigger, now_ms)
             self.outbox.publish(Snapshot(pid, None, [], now_ms))
 
-    def _leave_all(self, pid: str, entry: Entry, cause: Cause, occurred_ms: int, now_ms: int) -> None:
+    def _leave_all(self, pid: str, entry: Entry, cause: Cause, trigger: tuple[str, int], now_ms: int) -> None:
         for segment_id, membership in entry.memberships.items():
             if membership[0]:
-                membership[0], membership[1], membership[2] = False, membership[1] + 1, occurred_ms
+                membership[0], membership[1], membership[2] = False, membership[1] + 1, trigger[1]
                 entry.changed()
-                self._tell(pid, segment_id, membership, cause, (), now_ms, [])
+                self._tell(pid, segment_id, membership, cause, trigger[:1] if trigger[0] else (), now_ms, [])
 
     def _tell(
         self,

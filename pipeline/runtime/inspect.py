@@ -24,7 +24,7 @@ from ..core.policy import Policy
 from ..core.segments.catalogue import Catalogue
 from ..settings import Settings
 from .owner import notes_of
-from .published import policy_in_force, read_definitions
+from .published import policy_of_workers, read_definitions
 from .restore import partitions_of, read_log, read_logs, topic_id
 from .sample import NOTED, SLICES
 
@@ -140,7 +140,7 @@ def state_dump(settings: Settings) -> Iterator[dict[str, Any]]:
 
     Computed traits have the values that they have now, by the newest definitions.
     """
-    outputs = outputs_for(settings, policy_in_force(settings).policy)
+    outputs = outputs_for(settings, policy_of_workers(settings).policy)
     catalogue, now_ms = Catalogue(read_definitions(settings).values()), time.time_ns() // 1_000_000
     for component in read_components(settings):
         outputs.outbox = Outbox()
@@ -173,7 +173,7 @@ def state_dump(settings: Settings) -> Iterator[dict[str, Any]]:
 
 def state_hash(settings: Settings) -> str:
     """An order-independent hash of all profiles, memberships and evidence, decisions among it."""
-    return hash_of(read_components(settings), outputs_for(settings, policy_in_force(settings).policy))
+    return hash_of(read_components(settings), outputs_for(settings, policy_of_workers(settings).policy))
 
 
 def hash_of(components: Iterable[Component], outputs: Outputs) -> str:

@@ -208,14 +208,16 @@ class Intake:
         return None if found is None else self.reader.judge(found, now_ms)
 
     def _reject(self, record: Any, rejection: Rejection) -> None:
-        headers = [
-            *(record.headers() or ()),
+        told = [
             ("elo.reason", rejection.reason),
             ("elo.field", rejection.field),
             ("elo.detail", rejection.detail),
             ("elo.topic", record.topic()), ("elo.partition", str(record.partition())),
             ("elo.offset", str(record.offset())),
         ]  # fmt: skip
+        # A letter that was sent again with its headers says only why it is rejected now.
+        names = {name for name, _ in told}
+        headers = [*(one for one in record.headers() or () if one[0] not in names), *told]
         try:
             self._producer.produce(self.topics.rejected, record.value(), record.key(), headers=headers)
         except BufferError:

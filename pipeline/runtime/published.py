@@ -4,18 +4,20 @@ definitions of segments and computed traits.
 
 from __future__ import annotations
 
-import orjson
-import structlog
+import logging
+
 from confluent_kafka.admin import AdminClient
 
 from ..core.errors import ConfigError
 from ..core.published import POLICY_KEY, Published, decode_published
 from ..core.segments.definition import Definition
-from ..core.segments.parse import definition_from_json
 from ..settings import SHIPPED_POLICY, Settings, read_policy_file
-from .restore import read_log
+from .control import decode_definition
+from .owner import notes_of
+from .restore import partitions_of, read_log
 
-log = structlog.get_logger()
+log = logging.getLogger(__name__)
+"""Of the standard library: where nobody configures logs, in a command, it writes to standard error."""
 
 
 def policy_of_file(settings: Settings) -> Published:
@@ -36,22 +38,24 @@ def read_published(settings: Settings) -> Published | None:
                 try:
                     found = decode_published(record.value())
                 except ConfigError as error:
-                    log.error("not an identity policy, skipped", offset=record.offset(), error=str(error))
+                    log.error("%s, offset %d: not a policy, skipped: %s", topic, record.offset(), error)
     return found
 
 
 def read_definitions(settings: Settings) -> dict[str, Definition]:
-    """Id → the newest definition on `segments.definitions`, those of another version of Elo left out."""
+    """Id → the newest definition on `segments.definitions`, as workers read it: what is none is skipped."""
     found: dict[str, Definition] = {}
-    for records in read_log(settings, settings.topics().definitions, 0, 0):
+    topic = settings.topics().definitions
+    for records in read_log(settings, topic, 0, 0):
         for record in records:
             name = (record.key() or b"").decode(errors="replace")
-            found.pop(name, None)
-            if record.value() is not None:
-                try:
-                    found[name] = definition_from_json(orjson.loads(record.value()))
-                except (ConfigError, ValueError) as error:
-                    log.error("not a definition, skipped", offset=record.offset(), error=str(error))
+            if record.value() is None:
+                found.pop(name, None)
+                continue
+            try:
+                found[name] = decode_definition(name, record.value())
+            except (ConfigError, ValueError) as error:
+                log.error("%s, offset %d: not a definition, skipped: %s", topic, record.offset(), error)
     return found
 
 
@@ -60,6 +64,22 @@ def policy_in_force(settings: Settings) -> Published:
     published one.
     """
     return greatest(policy_of_file(settings), read_published(settings))
+
+
+def policy_of_workers(settings: Settings) -> Published:
+    """The same, for what only makes sense by the policy of the workers, as profiles do.
+
+    Raises: ConfigError when they go by a newer one than this process knows of.
+    """
+    found, touches = policy_in_force(settings), settings.topics().touches
+    notes = notes_of(settings, touches, partitions_of(settings, touches))
+    newest = max((note.get("policy_version", 0) for note in notes), default=0)
+    if newest > found.policy.version:
+        raise ConfigError(
+            f"the workers go by identity policy version {newest}, this command by version "
+            f"{found.policy.version}: name their file with ELO_IDENTITY"
+        )
+    return found
 
 
 def greatest(file: Published, published: Published | None) -> Published:

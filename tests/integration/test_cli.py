@@ -114,6 +114,16 @@ def test_lines_that_are_no_touchpoints_are_named_and_the_others_sent(
     assert len(deployment.read("touchpoints.web")) == 2
 
 
+def test_a_pipe_is_a_file_to_send(deployment: Deployment) -> None:
+    """As of `elo produce <(zcat …)` in a shell, or of /dev/stdin."""
+    end, beginning = os.pipe()
+    os.write(beginning, lines(touchpoint(1), touchpoint(2)))
+    os.close(beginning)
+    done = deployment.elo("produce", f"/dev/fd/{end}", "--json")
+    os.close(end)
+    assert (done.code, done.document) == (0, {"produced": 2, "refused": 0})
+
+
 def test_raw_lines_are_sent_as_they_are(deployment: Deployment) -> None:
     done = deployment.elo(
         "produce", "-", "--raw", "--source", "app", "--json", stdin=lines(b"{broken", b"", b"\x00\x01")
@@ -154,7 +164,8 @@ def test_produce_says_what_it_cannot_do(
     "command",
     [
         ("topics", "create"), ("produce", "-"), ("segments", "list"), ("tail", "current", "--exit-at-end"),
-        ("wait", "--timeout", "5"), ("profile", "show", "email:ana@example.com"),
+        ("wait", "--timeout", "5"), ("profile", "show", "email:ana@example.com"), ("state", "hash"),
+        ("state", "dump"),
     ],
 )  # fmt: skip
 def test_without_a_broker_every_command_says_so_soon(

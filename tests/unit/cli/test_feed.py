@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from pathlib import Path
 
@@ -28,3 +29,13 @@ def test_brackets_in_the_name_of_a_file_are_no_markup(
     with path.open("rb") as file, _shown(str(path), file) as show:
         show(1)
     assert "[b]people.jsonl" in terminal.getvalue()
+
+
+def test_a_pipe_shows_no_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    end, beginning = os.pipe()
+    os.close(beginning)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    with os.fdopen(end, "rb") as file, _shown(f"/dev/fd/{end}", file) as show:
+        show(1)
+    assert "1 touchpoints" in terminal.getvalue()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +20,13 @@ from pipeline.core.errors import ConfigError, Retryable
 ROOT = Path(__file__).resolve().parents[3]
 
 
+class Color(StrEnum):
+    """What there is to choose from."""
+
+    RED = "red"
+    BLUE = "blue"
+
+
 def make_app() -> typer.Typer:
     """An application with the callback of `elo` and commands that go wrong in every way."""
     from pipeline.cli.app import elo
@@ -30,6 +38,10 @@ def make_app() -> typer.Typer:
     def show(common: Common, number: Annotated[int, typer.Option()] = 0) -> None:
         """Show the common options as they arrive."""
         typer.echo(f"{common.bootstrap} {common.topic_prefix} {common.config} {number}")
+
+    @command(app, "choose")
+    def choose(common: Common, color: Color) -> None:
+        """Take one of a few."""
 
     @command(app, "break")
     def break_(common: Common, how: str) -> None:
@@ -102,6 +114,7 @@ def test_elo_debug_shows_the_traceback(
         (["show", "--nmber", "1"], "No such option: --nmber"),
         (["show", "--number", "x"], "Invalid value for '--number'"),
         (["break"], "Missing argument"),
+        (["choose"], "Missing argument 'color', Choose from: red, blue, see"),
     ],
 )
 def test_a_wrong_call_is_one_line_with_exit_code_2(

@@ -278,9 +278,9 @@ def test_what_consumers_hear_of_a_merge_and_its_undo() -> None:
     told = story(rules, "1 user_id:ana", "2 user_id:ann", "10 merge m1 user_id:ana user_id:ann",
                  "20 undo m1 user_id:ana", "30 merge m2 user_id:ann user_id:ana")  # fmt: skip
     assert told[2:] == [
-        ["user_id:ann is user_id:ana, merge, decision:m1", "user_id:ann exited 2, merge, "],
+        ["user_id:ann is user_id:ana, merge, decision:m1", "user_id:ann exited 2, merge, decision:m1"],
         ["user_id:ann is itself, unmerge, undo:m1", "user_id:ann entered 3, unmerge, undo:m1,2 user_id:ann"],
-        ["user_id:ann is user_id:ana, merge, decision:m2", "user_id:ann exited 4, merge, "],
+        ["user_id:ann is user_id:ana, merge, decision:m2", "user_id:ann exited 4, merge, decision:m2"],
     ]
 
 
@@ -291,7 +291,7 @@ def test_what_consumers_hear_of_a_split_and_its_undo() -> None:
     assert told[2:] == [
         ["device_id:d entered 1, unmerge, decision:s1,2 device_id:d"],
         [],
-        ["device_id:d is user_id:ana, merge, undo:s1", "device_id:d exited 2, merge, "],
+        ["device_id:d is user_id:ana, merge, undo:s1", "device_id:d exited 2, merge, undo:s1"],
     ]
 
 

@@ -211,6 +211,10 @@ def test_a_merge_continues_the_survivors_memberships_and_ends_those_of_the_merge
     assert sorted((one.segment_id, one.sequence, str(one.cause)) for one in told_of_old) == [
         ("bought", 1, "event"), ("bought", 2, "merge"), ("everybody", 1, "event"), ("everybody", 2, "merge"),
     ]  # fmt: skip
+    (entered,) = [one for one in told_of_survivor if one.cause == "merge"]
+    for one in told_of_old:
+        if one.cause == "merge":
+            assert list(one.event_ids) == list(entered.event_ids)[:1], "the touch that linked the two"
 
 
 @pytest.mark.parametrize("size", [1, 16])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from types import SimpleNamespace
 from typing import Any, Final
 
 from pipeline.runtime import intake as module
@@ -87,3 +88,23 @@ def test_a_flush_ends_although_touches_come_sooner_than_acknowledgements(monkeyp
     assert took_s < 5.0
     assert meanwhile > 5, "nothing may be held back before the time"
     assert afterwards > 5, "it goes on when the broker has everything"
+
+
+class Letter(Touched):
+    """A rejected record that somebody has copied back to its topic."""
+
+    def value(self) -> bytes:
+        return b"{"
+
+    def headers(self) -> Any:
+        return [("team", b"shop"), ("elo.reason", b"too_large"), ("elo.offset", b"7"), ("team", None)]
+
+
+def test_a_record_that_is_rejected_again_has_each_header_of_ours_once() -> None:
+    intake, sent = make_intake(), list[Any]()
+    producer: Any = SimpleNamespace(produce=lambda *_, headers: sent.extend(headers), poll=lambda _: 0)
+    intake._producer = producer
+    record: Any = Letter(intake.topics.touchpoints[0], 3)
+    intake._handle_touchpoints([record])
+    assert sent[:3] == [("team", b"shop"), ("team", None), ("elo.reason", "malformed_json")]
+    assert [value for name, value in sent if name == "elo.offset"] == ["3"]
