@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 import pytest
 
+from connectors.deliver.backoff import BREAKER_FAILURES
+from connectors.deliver.commands import Command, State
 from connectors.deliver.delivery import Delivery
 from connectors.deliver.destinations import Destination
 from connectors.deliver.lane import Pending
@@ -18,6 +20,7 @@ from connectors.deliver.verdict import Kind, Verdict
 from pipeline.settings import Settings
 
 ABSENT = "127.0.0.1:1"
+HOUR_MS = 3_600_000
 CHANGE = {
     "profile_id": "", "change_id": "", "segment_id": "s", "segment_version": 1, "change": "entered",
     "sequence": 1, "backfill": False, "identifiers": [],
@@ -109,3 +112,33 @@ def test_requests_that_all_end_at_one_moment_are_followed_by_the_next(concurrenc
         return partition.lane.watermark.position
 
     assert asyncio.run(deliver()) == changes
+
+
+def test_who_is_resumed_while_it_fails_is_not_disabled_by_the_next_failure() -> None:
+    said: dict[str, Command] = {}
+
+    async def deliver() -> list[State]:
+        settings = Settings(bootstrap=ABSENT)
+        destination = Destination(name="d", url="http://127.0.0.1:9/", disable_after="1h")
+        delivery = Delivery(
+            settings, destination, Ledger(settings, fail), 1, said.get, said.__setitem__, fail
+        )
+        states = []
+
+        def fails_at(now: int) -> None:
+            delivery._failed([], Verdict(Kind.RETRY, "HTTP 500"), now)
+            delivery.commanded()
+            states.append(delivery.state)
+
+        for now in (*range(BREAKER_FAILURES), HOUR_MS, HOUR_MS + 1):
+            fails_at(now)
+        said["d"] = Command(State.RUNNING, "ana", "it is mended", HOUR_MS + 2)
+        delivery.commanded()
+        assert delivery.breaker.wait_ms(HOUR_MS + 2) == 0, "it is asked at once"
+        for now in (HOUR_MS + 3, 2 * HOUR_MS + 3, 2 * HOUR_MS + 4):
+            fails_at(now)
+        await delivery._sender.close()
+        return states[-5:]
+
+    running, disabled = State.RUNNING, State.DISABLED
+    assert asyncio.run(deliver()) == [running, disabled, running, running, disabled]
