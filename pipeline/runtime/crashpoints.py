@@ -18,6 +18,7 @@ POINTS: Final = (
     "task.fenced",  # where the old owner stopped is known, nothing was read
     "restore.state",  # part of the changelog is on disk
     "restore.history",  # part of the de-dup table is on disk
+    "task.known",  # the group knows whose the partition is, nothing of it was written
     "definitions.taken",  # new definitions are in use in memory only
     "definitions.step",  # one step of a back-fill is computed
     "policy.taken",  # a new identity policy is in use in memory only

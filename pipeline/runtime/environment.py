@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from confluent_kafka import TopicPartition
 from rocksdict import Cache
 
 from ..core.policy import Policy
@@ -31,8 +32,9 @@ class Environment:
 
     `policy`: that of the file; `understood`: to be told a policy that every partition has taken.
     `nodes_bytes`: memory for the decoded nodes of one partition. `membership`: what a transaction shows of
-    this member of the group, None while it is none. `wake`: there is work for the processor. `reopen`: open
-    abandoned partitions again, from what is committed.
+    this member of the group, None while it is none. `claim`: commit an offset with its note, False if it must
+    be tried again. `wake`: there is work for the processor. `reopen`: open abandoned partitions again, from
+    what is committed.
     """
 
     settings: Settings
@@ -48,6 +50,7 @@ class Environment:
     at_end: Callable[[str, int, int], bool]
     has_read: Callable[[str, int, int, int], bool]
     membership: Callable[[], Any]
+    claim: Callable[[TopicPartition], Awaitable[bool]]
     start: Callable[[str, int, int], int]
     rewind: Callable[[str, int, int], int]
     pause: Callable[[str, int, bool], None]

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import orjson
 import structlog
+from confluent_kafka import TopicPartition
 from rocksdict import Cache
 
 from ..core.errors import ConfigError, Retryable
@@ -42,12 +44,15 @@ STALE_STATE_MS: Final = 3 * 86_400_000
 class Partition:
     """An open partition. `offsets`: topic → next offset to handle, as committed.
 
+    `claim`: the offset of touches once more, with a note that names this worker. It is committed before
+    anything is written: should the worker die in its first transaction here, the next owner knows whose.
     `belongs`: whether a record that is read is for this partition; None: all are.
     """
 
     store: Store
     position: Position
     offsets: dict[str, int]
+    claim: TopicPartition
     outputs: Outputs
     resolver: Resolver
     changes: Changes
@@ -95,8 +100,10 @@ def open_partition(env: Environment, partition: int) -> Partition:
     except BaseException:
         store.close()
         raise
+    mine = orjson.dumps({**note, "by": env.transactional_id}).decode()
+    claim = TopicPartition(topics.touches, partition, offsets[topics.touches], mine)
     belongs = _filter(env, partition, int(store.get(SPLIT_KEY) or 0), offsets[topics.touches])
-    return Partition(store, position, offsets, outputs, resolver, changes, sample, belongs)
+    return Partition(store, position, offsets, claim, outputs, resolver, changes, sample, belongs)
 
 
 def _filter(env: Environment, partition: int, split: int, next_touch: int) -> Callable[[Any], bool] | None:

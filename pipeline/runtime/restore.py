@@ -23,7 +23,7 @@ from .crashpoints import reach
 from .store import WRITE_RECORDS_MAX, Position, Store, history_key, pack_seen
 
 POLL_S: Final = 0.05  # a poll sits it out whenever fewer records are there than it asked for
-SILENCE_POLLS_MAX: Final = 1_200  # a minute: the broker may restart meanwhile
+SILENCE_POLLS_MAX: Final = 1_800  # 90 s: it may restart, or wait 70 s until it ends a transaction
 FETCH_WAIT_MS: Final = 20  # the broker tells the end of a partition only after this time
 PATIENCE_S: Final = 0.5  # a transaction that stays open longer belongs to a worker that is gone
 
@@ -42,7 +42,7 @@ def read_log(
         end: it goes at least so far, waiting for transactions that are open below.
         release: called when one of them stays open.
 
-    Raises: Retryable when the broker is silent for a minute.
+    Raises: Retryable when the broker is silent for 90 s.
     """
     return read_logs(settings, topic, {partition: start}, end, release)
 

@@ -34,6 +34,7 @@ log = structlog.get_logger()
 
 SLICE_RECORDS: Final = 250  # records handled before the loop may turn to others: about 10 ms
 REST_S: Final = 0.1  # a partition without records for so long is at rest: its profiles are published
+PAUSE_S: Final = 0.05  # before another look at the group
 TIMER_GRACE_MS: Final = 50  # a touch logged just before a due instant is still on its way to us
 INBOX_RECORDS_MAX: Final = 4_000
 BEHIND_RECORDS: Final = 250  # more wait than come in the course of a batch
@@ -109,9 +110,13 @@ class Task:
     # -- life ------------------------------------------------------------------------------------------
 
     async def open(self, changelog_next: Callable[[], int]) -> None:
-        """Bring the state up to date and start reading. Raises what the broker or the disk raises."""
+        """Bring the state up to date, claim it, start reading. Raises what the broker or the disk raises."""
         self._use(await self._in_thread(self._open), changelog_next)
+        assert self._opened is not None
+        while not (self.stopping or await self.environment.claim(self._opened.claim)):  # noqa: ASYNC110
+            await asyncio.sleep(PAUSE_S)  # The group will say soon who has what.
         if not self.stopping:
+            reach("task.known")
             self._start_reading()
 
     async def close(self) -> None:

@@ -121,6 +121,7 @@ class Worker:
                 TP(topic, partition), offset, end
             ),
             membership=lambda: self._consumer.group_metadata(),  # noqa: PLW0108 - there is no consumer yet
+            claim=lambda part: self._consumer.commit_noted(part),  # noqa: PLW0108 - nor here
             start=lambda topic, partition, offset: self._consumer.begin_at(TP(topic, partition), offset),
             rewind=lambda topic, partition, offset: self._consumer.rewind(TP(topic, partition), offset),
             pause=self._pause,

@@ -101,6 +101,7 @@ class ConsumerBase(FaustConsumer):
         self._news: dict[TP, Partition] = {}
         self._followers: dict[str, list[str]] = {}
         self._offered: dict[TP, Partition] = {}
+        self._committing = asyncio.Lock()
         self._commit_answer: asyncio.Future[Any] | None = None
         self._commit_parts: set[tuple[str, int, int]] = set()
         self._seeking: set[TP] = set()

@@ -17,6 +17,7 @@ from confluent_kafka import KafkaError, KafkaException
 from faust.types.tuples import TP
 
 from .base import ConsumerBase, logger
+from .partition import Partition
 
 COMMIT_TIMEOUT_S: Final = 60.0  # librdkafka gives up before
 COMMIT_STOP_S: Final = 5.0  # the same while stopping: what is not committed is read again
@@ -60,16 +61,34 @@ class OffsetCommitter(ConsumerBase):
         wanted = {tp: assigned[tp] for tp in offsets if tp in assigned and assigned[tp] is offered.get(tp)}
         if not wanted or self._closed:
             return False
-        try:
-            await self._request_commit(
-                [ck.TopicPartition(tp.topic, tp.partition, offsets[tp]) for tp in wanted]
-            )
-        except KafkaException as failure:
-            self.stats.commit_failures += 1
-            self._on_error(failure.args[0])
+        if not await self._try_commit(
+            [ck.TopicPartition(tp.topic, tp.partition, offsets[tp]) for tp in wanted], wanted
+        ):
             return False
         for tp, partition in wanted.items():
             partition.committed = max(partition.committed, offsets[tp])
+        return True
+
+    async def commit_noted(self, part: ck.TopicPartition) -> bool:
+        """Commit the offset of a partition of `own_offsets` by hand, with the note in its metadata.
+
+        Returns False for a failure that passes, and when the partition is not, or no longer, assigned here.
+        """
+        tp = TP(part.topic, part.partition)
+        partition = self._partitions.get(tp)
+        return partition is not None and await self._try_commit([part], {tp: partition})
+
+    async def _try_commit(self, parts: list[ck.TopicPartition], wanted: Mapping[TP, Partition]) -> bool:
+        """Commit when it is its turn, unless one of the partitions was lost until then."""
+        async with self._committing:
+            if self._closed or any(self._partitions.get(tp) is not wanted[tp] for tp in wanted):
+                return False
+            try:
+                await self._request_commit(parts)
+            except KafkaException as failure:
+                self.stats.commit_failures += 1
+                self._on_error(failure.args[0])
+                return False
         self.stats.commits += 1
         return True
 

@@ -18,12 +18,13 @@ import yaml
 from pipeline.runtime.crashpoints import POINTS, VARIABLE
 from tests.support.comparison import assert_equal_to_oracle
 from tests.support.crowd import DEFINITIONS, Crowd, settle
-from tests.support.fleet import KILLED, Fleet
+from tests.support.fleet import KILLED, Fleet, wait_for
 from tests.support.kafka import Kafka
 from tests.support.touchpoints import DEFAULTS
 
 PARTITIONS = 3
 CRASH_S = 90.0
+TAKEN_S = 40.0  # less than the broker lets the transaction of a dead worker stay open
 BATCH = 25
 STEP_S = 0.15
 IN_DEFINITIONS = ("definitions.taken", "definitions.step")
@@ -131,6 +132,7 @@ def test_a_worker_that_dies_loses_and_doubles_nothing(point: str, how: str, site
         if not steady.is_alive():
             steady.start()
         site.crash(point, 1, wiped=point in IN_RESTORE)
+        wait_for(lambda: steady.get("readyz")[1].count(':"ready"') == 1 + PARTITIONS, "taking over", TAKEN_S)
     else:
         if steady.is_alive():
             assert steady.terminate() == 0
