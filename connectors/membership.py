@@ -22,6 +22,11 @@ from pipeline.wire.avro import decode_record
 POLL_S: Final = 0.2
 COMMIT_RECORDS: Final = 500  # positions are committed so often, and whenever nothing is there
 MISSING_MAX: Final = 1_000  # of one profile and segment; older gaps are forgotten, their changes are repeated
+LASTING: Final = frozenset((
+    KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+))  # fmt: skip
+"""What no waiting mends; of anything else librdkafka recovers by itself."""
 
 
 class Arrival(StrEnum):
@@ -180,7 +185,7 @@ class MembershipConsumer:
                 self._done += 1
                 if self._done >= COMMIT_RECORDS:
                     self._commit()
-            elif message.error().fatal() or message.error().code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            elif message.error().fatal() or message.error().code() in LASTING:
                 raise KafkaException(message.error())
 
     def close(self) -> None:

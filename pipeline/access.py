@@ -78,7 +78,10 @@ def grants_of(role: Role, topics: Topics) -> tuple[Grant, ...]:
     group = f"{topics.prefix}elo"
     found = {
         Role.WORKER: _worker,
-        Role.COLLECT: lambda topics, _: _write((*topics.touchpoints, topics.rejected)),
+        # HubSpot's webhook asks for erasures.
+        Role.COLLECT: lambda topics, _: _write(
+            (*topics.touchpoints, topics.rejected, topics.privacy_requests)
+        ),
         Role.DELIVER: _deliver,
         Role.FEED: _feed,
         Role.VIEW: _view,
@@ -119,8 +122,14 @@ def _feed(topics: Topics, group: str) -> list[Grant]:
 
 
 def _view(topics: Topics, group: str) -> list[Grant]:
+    private = (topics.privacy_requests, topics.receipts)  # no command reads them
+    names = (spec.name for spec in topics.specs())
+    return [*_read(name for name in names if name not in private), *_ask(group)]
+
+
+def _ask(group: str) -> list[Grant]:
+    """Who is in the groups of a deployment, and how far they are."""
     return [
-        *_read(spec.name for spec in topics.specs()),
         Grant(Kind.GROUP, group, (Operation.DESCRIBE,)),
         Grant(Kind.GROUP, f"{group}.", (Operation.DESCRIBE,), prefixed=True),
         Grant(Kind.GROUP, f"{group}-", (Operation.DESCRIBE,), prefixed=True),
@@ -139,9 +148,15 @@ def _operate(topics: Topics, group: str) -> list[Grant]:
 
 def _admin(topics: Topics, group: str) -> list[Grant]:
     made = (Operation.CREATE, Operation.DESCRIBE_CONFIGS)
+    # The doctor looks at records that wait, and at the newest of what is stored with a version.
+    stored = (topics.touches, topics.mail, topics.state, topics.definitions, topics.policy)
+    looked_at = (*topics.touchpoints, topics.decisions, *stored)
+    others = (spec.name for spec in topics.specs() if spec.name not in looked_at)
     return [
-        *_view(topics, group),
+        *_read(looked_at),
+        *(Grant(Kind.TOPIC, name, (Operation.DESCRIBE,)) for name in others),
         *(Grant(Kind.TOPIC, spec.name, made) for spec in topics.specs()),
+        *_ask(group),
         # The doctor compares clocks with a record that it never commits.
         *_write((topics.mail,)),
         Grant(Kind.TRANSACTIONAL_ID, f"{group}.doctor", (Operation.WRITE,)),

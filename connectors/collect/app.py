@@ -143,7 +143,7 @@ class Collector:
 
     async def _take(self, route: Route, request: Request, key: str, plain: bytes, received_ms: int) -> Answer:
         assert route.read is not None
-        document: object = request.fields() if request.method == "GET" else parsed(plain)
+        document: object = parsed(plain) if request.method == "POST" else request.fields()
         key = key or route.key(document)
         source = self.keys.get(key)
         if source is None:
@@ -159,8 +159,8 @@ class Collector:
         self._counter(route.api, source).inc(accepted)
         for entry in refused:
             metrics.REJECTED.labels(entry["reason"]).inc()
-        if not refused:
-            return Answer(200, route.reply or DONE)
+        if not refused or request.method != "POST":  # a pixel is an image, whatever becomes of its event
+            return Answer(200, route.reply or DONE, [(b"content-type", route.kind)] if route.kind else [])
         return answer_json({"success": True, "rejected": refused})
 
     async def _notice(self, webhook: Webhook, request: Request, receive: Callable[[], Any]) -> Answer:

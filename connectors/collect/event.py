@@ -6,6 +6,7 @@ usable identifier, a date in the future) is left to the intake, which judges all
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -17,6 +18,7 @@ import orjson
 from pipeline.core.errors import Reason
 from pipeline.core.names import snake_case, type_of
 
+from .body import BadBody
 from .instants import corrected_ms, parse_ms
 
 EVENT_ID_CHARS_MAX: Final = 200
@@ -64,6 +66,18 @@ def text_of(given: object) -> str:
     return ""
 
 
+def written(item: object, *, is_sorted: bool = False) -> bytes:
+    """What a sender sent, as JSON again. Raises BadBody when it is nested too deep to be written."""
+    try:
+        return orjson.dumps(item, option=orjson.OPT_SORT_KEYS if is_sorted else None)
+    except TypeError:  # It reads 1,024 levels and writes 254.
+        pass
+    try:
+        return json.dumps(item, sort_keys=is_sorted).encode()
+    except RecursionError:
+        raise BadBody(400, "an event is nested too deep") from None
+
+
 def object_of(given: object) -> dict[str, Any]:
     """An object, or an empty one in place of anything else."""
     return given if isinstance(given, dict) else {}
@@ -80,7 +94,7 @@ def event_id_of(given: object, item: object, is_dated: bool) -> str:
     if key:
         return sha256(key.encode("utf-8", "replace")).hexdigest()
     if is_dated:
-        return sha256(orjson.dumps(item, option=orjson.OPT_SORT_KEYS)).hexdigest()
+        return sha256(written(item, is_sorted=True)).hexdigest()
     return str(uuid4())
 
 
@@ -142,5 +156,5 @@ def occurred_ms_of(arrival: Arrival, occurred: object, sent: object) -> int:
 
 def is_too_large(item: object, arrival: Arrival) -> int:
     """The size of an item in bytes when it is more than one event may have, else 0."""
-    size = len(orjson.dumps(item))
+    size = len(written(item))
     return size if size > arrival.event_bytes_max else 0

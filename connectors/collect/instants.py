@@ -12,25 +12,34 @@ from typing import Final
 SECONDS_MAX: Final = 100_000_000_000
 """A smaller number is seconds (until the year 5138), a larger one milliseconds (from March 1973)."""
 MILLISECONDS_MAX: Final = 253_402_300_800_000  # the year 10000
+DATE_CHARS: Final = (
+    8  # 20261123; with more digits a text is a number, though ISO 8601 may have it as an instant
+)
 
 
 def parse_ms(given: object) -> int | None:
     """The instant of an ISO 8601 text or of a number, in ms; None when it is neither. No zone means UTC."""
     if isinstance(given, str):
+        is_number = given.isdecimal() and len(given) > DATE_CHARS
+        at_ms = None if is_number else _iso_ms(given)
+        if at_ms is not None:
+            return at_ms
         try:
-            at = datetime.fromisoformat(given)
+            given = float(given)
         except ValueError:
-            try:
-                given = float(given)
-            except ValueError:
-                return None
-        else:
-            at = at if at.tzinfo else at.replace(tzinfo=UTC)
-            return round(at.timestamp() * 1000)
+            return None
     if isinstance(given, bool) or not isinstance(given, int | float):
         return None
     ms = given * 1000 if abs(given) < SECONDS_MAX else given
     return round(ms) if 0 <= ms < MILLISECONDS_MAX else None
+
+
+def _iso_ms(text: str) -> int | None:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def corrected_ms(occurred_ms: int | None, sent_ms: int | None, received_ms: int) -> int:

@@ -269,7 +269,8 @@ class Outlet:
 
     def _go_straight(self) -> None:
         """The spool is empty and nothing is being written: what waits for it need not go there."""
-        log.info("the disk is drained, records go straight to the broker")
+        unreadable = self.spool.unreadable_bytes  # the end of a write that a kill has cut, or a bad disk
+        log.info("the disk is drained, records go straight to the broker", unreadable_bytes=unreadable)
         self.spool.clear()
         self.is_live = True
         waiting, self._queue = self._queue, deque()

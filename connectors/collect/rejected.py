@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 
-import orjson
-
-from .event import Refused
+from .body import BODY_BYTES_MAX
+from .event import Refused, written
 from .spool import Record
 
 NOWHERE = "-1"
@@ -16,10 +14,8 @@ NOWHERE = "-1"
 
 def rejected_record(refused: Refused, rejected_topic: str, topic: str, headers: Mapping[str, str]) -> Record:
     """`topic`: where its touchpoint would have gone. The value is the event as JSON, as it was sent."""
-    try:
-        value = orjson.dumps(refused.item)
-    except TypeError:  # deeper than orjson writes
-        value = json.dumps(refused.item).encode()
+    # A number may be written longer than it came, and Kafka would refuse for ever what is too large for it.
+    value = written(refused.item)[:BODY_BYTES_MAX]
     told = (
         ("elo.reason", refused.reason.value),
         ("elo.field", refused.field),

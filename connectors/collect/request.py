@@ -5,7 +5,6 @@ A browser SDK sends from any page, so the origin is echoed; what protects a sour
 
 from __future__ import annotations
 
-import binascii
 from base64 import b64decode
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from .body import BadBody
 QUERY_FIELDS_MAX: Final = 200
 CONTEXT_CHARS_MAX: Final = 500
 KEY_FIELDS: Final = ("writeKey", "write_key", "write-key", "api_key")  # in a query
+NO_CONTENT: Final = 204
 _JSON: Final = (b"content-type", b"application/json")
 
 
@@ -85,7 +85,7 @@ class Request:
         if kind.lower() == "basic":
             try:
                 return b64decode(credentials).decode().partition(":")[0]
-            except (binascii.Error, UnicodeDecodeError):
+            except ValueError:  # no base64, or no text in it
                 return credentials  # no key of ours: it is answered with 401
         if self._scope["query_string"]:
             fields = self.fields()
@@ -99,7 +99,9 @@ class Request:
 
     async def reply(self, send: Callable[[Any], Any], answer: Answer) -> None:
         """Send the answer, with what a browser needs to let a page read it."""
-        headers = [(b"content-length", b"%d" % len(answer.body)), *answer.headers]
+        headers = list(answer.headers)
+        if answer.status != NO_CONTENT:  # which must not say how long it is
+            headers.append((b"content-length", b"%d" % len(answer.body)))
         if answer.body and not any(name == b"content-type" for name, _ in answer.headers):
             headers.append(_JSON)
         if origin := self.headers.get(b"origin"):

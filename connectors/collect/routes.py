@@ -19,6 +19,7 @@ class Route:
     """One kind of request.
 
     `api`: label of metrics; empty: nothing is there. `read` None: answered with `reply` and nothing else.
+    `kind`: the content type of `reply` where that is not JSON.
     `key`: the write key of a body. `document`: whose settings document is asked for.
     """
 
@@ -26,6 +27,7 @@ class Route:
     read: Read | None = None
     key: Callable[[object], str] = lambda body: text_of(object_of(body).get("writeKey"))
     reply: bytes = b""
+    kind: bytes = b""
     document: str = ""
 
 
@@ -53,8 +55,8 @@ def _table() -> dict[tuple[str, str], Route]:
     captures = Route("posthog", posthog.read, posthog.key_of, b'{"status":1}')
     for path in ("/batch", "/capture", "/e", "/i/v0/e", "/track"):
         found["POST", path] = captures
-    for method, path in (("POST", snowplow.PATH), ("GET", "/i")):
-        found[method, path] = Route("snowplow", snowplow.read, snowplow.key_of, b"ok")
+    found["POST", snowplow.PATH] = Route("snowplow", snowplow.read, snowplow.key_of, b"ok", b"text/plain")
+    found["GET", "/i"] = Route("snowplow", snowplow.read, snowplow.key_of, snowplow.PIXEL, b"image/gif")
     return found
 
 

@@ -6,7 +6,6 @@ The certificate is fetched from a host of SNS only, once. Only the topics of the
 from __future__ import annotations
 
 import asyncio
-import binascii
 import re
 import urllib.request
 from base64 import b64decode
@@ -66,9 +65,19 @@ Fetch = Callable[[str], bytes]
 log = structlog.get_logger()
 
 
+class _Here(urllib.request.HTTPRedirectHandler):
+    """Goes nowhere else: the address was checked, that of a redirect was not."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+_OPENER: Final = urllib.request.build_opener(_Here)
+
+
 def fetch(url: str) -> bytes:
-    """GET a page of SNS. Raises OSError."""
-    with urllib.request.urlopen(url, timeout=FETCH_S) as answer:
+    """GET a page of SNS. Raises OSError, also for a redirect."""
+    with _OPENER.open(url, timeout=FETCH_S) as answer:
         return bytes(answer.read(FETCHED_BYTES_MAX))
 
 
@@ -107,7 +116,7 @@ class Ses:
         try:
             signature = b64decode(text_of(envelope.get("Signature")), validate=True)
             key.verify(signature, message.encode("utf-8", "replace"), PKCS1v15(), algorithm)
-        except (InvalidSignature, binascii.Error):
+        except (InvalidSignature, ValueError):
             raise unverified("the signature is not that of SNS") from None
 
     async def _key(self, url: str) -> RSAPublicKey:

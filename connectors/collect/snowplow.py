@@ -28,6 +28,8 @@ from .event import (
 )
 
 PATH: Final = "/com.snowplowanalytics.snowplow/tp2"
+PIXEL: Final = b"GIF89a\1\0\1\0\x80\0\0\0\0\0\0\0\0!\xf9\4\1\0\0\0\0,\0\0\0\0\1\0\1\0\0\2\2D\1\0;"
+"""An image that is not seen: a browser that asked for one sends again when it gets anything else."""
 STRUCTURED: Final = {"se_ca": "category", "se_la": "label", "se_pr": "property", "se_va": "value"}
 PAGE: Final = {"url": "url", "page": "title", "refr": "referrer"}
 ORDER: Final = {"tr_id": "order_id", "tr_tt": "total", "tr_cu": "currency", "tr_ci": "city"}

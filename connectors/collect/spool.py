@@ -102,10 +102,10 @@ class Spool:
             reader = self._reader = self._reader or path.open("rb")
             self._mark = reader.tell()
             found: list[Record] = []
-            while len(found) < count and reader.tell() < end:
+            while len(found) < count and (at := reader.tell()) < end:
                 record = _unpacked(reader, end)
                 if record is None:  # the tail of a write that a kill has cut
-                    self.unreadable_bytes += end - self._mark
+                    self.unreadable_bytes += end - at
                     reader.seek(end)
                     break
                 found.append(record)

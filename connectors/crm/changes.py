@@ -16,7 +16,7 @@ from pipeline.runtime.schema_registry import RegistryClient
 from pipeline.settings import Settings
 from pipeline.wire.avro import RecordDecoder, encode_touchpoint
 
-from .debezium import read_change
+from .debezium import Order, read_change
 from .mapping import RowMapping
 
 BATCH_RECORDS: Final = 2_000
@@ -35,6 +35,7 @@ class Changes:
         self.rejected_topic = names.rejected
         self.mapping = mapping
         self.sent = self.refused = 0
+        self._order = Order()
         self._decode: RecordDecoder | None = None
         if settings.schema_registry:
             # When it does not answer the command ends: a change must not be refused for that.
@@ -85,6 +86,7 @@ class Changes:
         found = read_change(record.value(), self.mapping, self._decode)
         if isinstance(found, dict):
             self.sent += 1
+            found["occurred_at"] = self._order.instant((record.topic(), record.key()), found["occurred_at"])
             first = found["identifiers"][0] if found["identifiers"] else None
             key = f"{first['type']}:{first['value']}" if first else None
             self._produce(self.topic, encode_touchpoint(found), key)

@@ -33,8 +33,29 @@ POSITION: Final = ("name", "db", "schema", "table", "lsn", "file", "pos", "row",
 _PLACEHOLDER: Final = "__debezium_unavailable_value"
 UNAVAILABLE: Final = (_PLACEHOLDER, _PLACEHOLDER.encode(), b64encode(_PLACEHOLDER.encode()).decode())
 """In place of a large value that did not change, which PostgreSQL does not send: it says nothing."""
+ROWS_MAX: Final = 100_000
 Decode = Callable[[bytes], dict[str, Any] | Rejection]
 AVRO: Final = b"\0"  # the first byte of a value with the id of a schema
+
+
+class Order:
+    """Keeps changes of one row apart that were committed together, as all of a transaction are.
+
+    Of two values at the same instant the greater would count, and not the last. So each further change is a
+    millisecond later. At most ROWS_MAX rows are known; those that changed longest ago are forgotten.
+    """
+
+    def __init__(self) -> None:
+        self._last: dict[object, tuple[int, int]] = {}
+
+    def instant(self, row: object, at_ms: int) -> int:
+        """When a change of a row counts as made, the changes of a row in their order. `row`: names it."""
+        last_ms, further = self._last.pop(row, (-1, 0))
+        further = further + 1 if at_ms == last_ms else 0
+        self._last[row] = at_ms, further
+        if len(self._last) > ROWS_MAX:
+            del self._last[next(iter(self._last))]
+        return at_ms + further
 
 
 def read_change(
@@ -70,9 +91,12 @@ def read_change(
     committed_ms = source.get("ts_ms")
     if isinstance(committed_ms, bool) or not isinstance(committed_ms, int):
         return Rejection(Reason.INVALID_FIELD, "source.ts_ms", "must be milliseconds")
-    row = {name: _as_in_json(given) for name, given in row.items() if given not in UNAVAILABLE}
-    told = [operation, row, *(source.get(name) for name in POSITION)]
-    event_id = sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    try:
+        row = {name: _as_in_json(given) for name, given in row.items() if given not in UNAVAILABLE}
+        told = [operation, row, *(source.get(name) for name in POSITION)]
+        event_id = sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    except (TypeError, RecursionError):  # what orjson reads may be deeper than what it writes
+        return Rejection(Reason.MALFORMED_JSON, detail="a row is nested too deep")
     if is_deleted:
         # Only whose row it was: where `before` has the key alone, the rest is null, or made up.
         names = {column.name for _, column in mapping.identifiers}

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
+from math import isinf
 from typing import Any, Final
 
 from pipeline.core.segments.document import NOWHERE, DefinitionError, Node, read_yaml, similar_to
@@ -26,6 +27,9 @@ EPOCH: Final = date(1970, 1, 1)
 MICROSECONDS_MIN: Final = 100_000_000_000_000  # as milliseconds this were the year 5138
 NANOSECONDS_MIN: Final = MICROSECONDS_MIN * 1_000
 MILLISECONDS_MIN: Final = 100_000_000_000  # as seconds this were the year 5138
+WHOLE_MAX: Final = (
+    1 << 63
+)  # what JSON and Avro hold as a whole number; 1e999999999 as one would fill the memory
 DAY_NS: Final = 86_400_000_000_000
 UNITS: Final[Mapping[str, int]] = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
 """Unit of an instant that is a number → nanoseconds."""
@@ -196,7 +200,11 @@ def _as_number(given: Any) -> int | float:
     number = Decimal(str(given).strip())
     if not number.is_finite():
         raise ValueError
-    return int(number) if number == number.to_integral_value() else float(number)
+    is_whole = -WHOLE_MAX <= number < WHOLE_MAX and number == number.to_integral_value()
+    found = int(number) if is_whole else float(number)
+    if isinf(found):
+        raise ValueError
+    return found
 
 
 def _as_boolean(given: Any) -> bool:

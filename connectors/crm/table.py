@@ -9,11 +9,13 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -64,43 +66,59 @@ def import_key(file: Path, mapping_text: str) -> str:
     return sha256(told.encode()).hexdigest()[:32]
 
 
+class BadFile(Exception):
+    """The file as a whole cannot be read; the message says why."""
+
+
 @contextmanager
 def opened(file: Path) -> Iterator[TextIO]:
-    """The text of a CSV file in UTF-8, also packed as .gz."""
+    """The text of a CSV file in UTF-8, also packed as .gz. Whoever reads it badly raises BadFile."""
     open_ = gzip.open if file.name.endswith(".gz") else open
-    with open_(file, "rb") as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as text:
-        yield text
+    try:
+        with open_(file, "rb") as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as text:
+            yield text
+    except UnicodeDecodeError:
+        raise BadFile("it is not UTF-8, write it anew, for example with iconv -f latin1 -t utf-8") from None
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        raise BadFile("the gzip data is damaged or breaks off") from None
 
 
 class Table:
     """Reads the rows of a file by a mapping, and judges each as the intake does."""
 
     def __init__(self, mapping: RowMapping, judge: TouchpointReader, text: TextIO, delimiter: str) -> None:
-        """Raises ValueError when the header lacks a column that the mapping names."""
+        """Raises BadFile when the header lacks a column that the mapping names, or has it twice."""
         csv.field_size_limit(FIELD_CHARS_MAX)
         self.mapping, self._judge = mapping, judge
         self._rows = csv.reader(text, delimiter=delimiter, strict=True)
         self.header = [name.strip() for name in next(self._rows, [])]
         if missing := sorted(mapping.columns() - set(self.header)):
-            raise ValueError(f"there is no column {missing[0]!r}, the file has {', '.join(self.header)}")
+            raise BadFile(f"there is no column {missing[0]!r}, the file has {', '.join(self.header)}")
+        if twice := sorted(name for name in mapping.columns() if self.header.count(name) > 1):
+            raise BadFile(f"there are several columns {twice[0]!r}, give them different names")
 
     def skip(self, rows: int) -> None:
-        """Leave out rows that are done."""
-        for _ in range(rows):
-            next(self._rows, None)
+        """Leave out rows that are done, counted as `rows` gives them."""
+        for _ in islice(self._lines(), rows):
+            pass
 
     def rows(self, started_ms: int) -> Iterator[tuple[list[str], dict[str, Any] | Rejection]]:
         """Each row with its touchpoint, or why it is refused. `started_ms`: when no column says when."""
+        for found in self._lines():
+            yield ([], found) if isinstance(found, Rejection) else (found, self._read(found, started_ms))
+
+    def _lines(self) -> Iterator[list[str] | Rejection]:
+        """The cells of each row that is not empty, or why it is none."""
         while True:
             try:
                 cells = next(self._rows)
             except StopIteration:
                 return
             except csv.Error as error:
-                yield [], Rejection(Reason.INVALID_FIELD, "", f"line {self._rows.line_num}: {error}")
-                continue
-            if cells:
-                yield cells, self._read(cells, started_ms)
+                yield Rejection(Reason.INVALID_FIELD, "", f"line {self._rows.line_num}: {error}")
+            else:
+                if cells:
+                    yield cells
 
     def _read(self, cells: list[str], started_ms: int) -> dict[str, Any] | Rejection:
         if len(cells) != len(self.header):

@@ -52,6 +52,11 @@ class Breaker:
         self._probing, self.failing_since_ms = False, None
         return was_open
 
+    def resumed(self) -> None:
+        """An operator says that it is well again: a probe at once, and how long it has failed counts anew."""
+        self._open_ms = self._until_ms = 0
+        self.failing_since_ms = None
+
     def failed(self, now_ms: int, after_ms: int | None = None) -> None:
         """A request failed; `after_ms`: how long the destination asks to be left alone."""
         self._probing = False

@@ -57,7 +57,7 @@ class Delivery:
         self.started = False
         self._count = partitions
         self._ledger, self._command, self._say, self._fail = ledger, command, say, fail
-        self._gone_at = 0
+        self._gone_at, self._state = 0, State.RUNNING
         self._requests: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._wake = asyncio.Event()
@@ -91,6 +91,9 @@ class Delivery:
 
     def commanded(self) -> None:
         """Something was said on `elo.destinations`, maybe about this one."""
+        before, self._state = self._state, self.state
+        if before is not State.RUNNING and self._state is State.RUNNING:
+            self.breaker.resumed()
         for partition in self.partitions.values():
             self._fill(partition)
         self._wake.set()

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from . import metrics
 from .commands import State
 from .partition import Partition
+from .records import decode_change
 from .verdict import Kind
 
 
@@ -38,6 +39,9 @@ class Measures:
         metrics.WAITING.labels(self._name).set(sum(one.lane.stored for one in ours))
         metrics.LETTERS.labels(self._name).set(sum(len(one.letters) for one in ours))
         decided = [pending.change["decided_at"] for one in ours for pending in one.lane.all()]
+        # Behind a back-fill that waits for somebody's word nothing is in the lane.
+        first = [one.backlog[0].value() for one in ours if one.backlog]
+        decided += [decode_change(value)["decided_at"] for value in first if value is not None]
         oldest_s = time.time() - min(decided) / 1000 if decided else 0.0
         metrics.OLDEST.labels(self._name).set(max(oldest_s, 0.0))
         for one in State:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Final
@@ -38,6 +39,7 @@ _AFTER_MS_MAX: Final = 86_400_000
 _RESETS: Final = ("X-RateLimit-Reset", "RateLimit-Reset")
 _EPOCH_S: Final = 1_000_000_000
 """Above this a reset is an instant (Braze), below it a number of seconds."""
+_FAR_S: Final = 1e12  # as good as any later instant; what is far beyond it is no `int`
 
 
 def judge(status: int, headers: Mapping[str, str], now_ms: int) -> Verdict:
@@ -59,12 +61,14 @@ def _after_ms(status: int, headers: Mapping[str, str], now_ms: int) -> int | Non
         given = next((headers[name] for name in _RESETS if name in headers), "").strip()
     try:
         seconds = float(given)
+        is_instant = seconds > _EPOCH_S
     except ValueError:
         try:
-            seconds = parsedate_to_datetime(given).timestamp()
-        except (TypeError, ValueError):
+            at = parsedate_to_datetime(given)
+        except (TypeError, ValueError, OverflowError):
             return None
+        seconds, is_instant = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp(), True
     if not seconds < float("inf"):  # also "nan"
         return None
-    wait_ms = int(seconds * 1000) - (now_ms if seconds > _EPOCH_S else 0)
-    return min(max(wait_ms, 0), _AFTER_MS_MAX)
+    wait_ms = min(seconds, _FAR_S) * 1000 - (now_ms if is_instant else 0)
+    return int(min(max(wait_ms, 0), _AFTER_MS_MAX))

@@ -81,6 +81,6 @@ def _check_topics(settings: Settings) -> None:
     try:
         admin = connect(settings)
         check_access(settings, admin, Role.COLLECT, topics)
-        partitions_of(admin, (*topics.touchpoints, topics.rejected))
+        partitions_of(admin, (*topics.touchpoints, topics.rejected, topics.privacy_requests))
     except Retryable as away:
         say_error(f"{away.message}; until then events go to the disk")

@@ -44,6 +44,8 @@ def import_(
     Refused rows go to a file with their reason. An import that was interrupted goes on where it was; a row
     that was imported before counts once. Exit code 1 when a row was refused.
     """
+    from connectors.crm.table import BadFile
+
     if not file.is_file():
         fail(f"{file}: there is no such file")
     if len(delimiter) != 1:
@@ -51,7 +53,12 @@ def import_(
     settings = common.settings()
     text, read = read_mapping_file(mapping, settings)
     refused_file = rejects or file.with_name(f"{file.name}.rejects.csv")
-    done = _run(settings, file, text, read, None if dry_run else refused_file, delimiter)
+    if any(refused_file.resolve() == other.resolve() for other in (file, mapping)):
+        fail(f"--rejects {refused_file} is read by this import, name another file")
+    try:
+        done = _run(settings, file, text, read, None if dry_run else refused_file, delimiter)
+    except BadFile as bad:
+        fail(f"{file}: {bad}")
     refused = done.refused.total()
     if json_output:
         say_json(
@@ -103,10 +110,7 @@ def _run(
     if progress.rows:
         say_error(f"going on after row {progress.rows}, where the last import of this file was interrupted")
     with opened(file) as lines, _rejects(rejects, bool(progress.rows)) as refuse:
-        try:
-            table = Table(mapping, judge, lines, delimiter)
-        except ValueError as error:
-            fail(f"{file}: {error}")
+        table = Table(mapping, judge, lines, delimiter)
         table.skip(progress.rows)
         for cells, found in table.rows(progress.started_ms):
             progress.rows += 1

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..runtime.reconcile import Audit, Minute
     from ..settings import Settings
 
+POLL_S: Final = 0.1
 NAMED_MAX: Final = 20  # minutes with missing touchpoints that are shown to people; --json has all
 
 
@@ -164,10 +165,15 @@ def _keep(settings: Settings, lost: Sequence[Message]) -> None:
             "elo.offset": str(message.offset()),
         }  # fmt: skip
         headers = [*(message.headers() or ()), *((name, text.encode()) for name, text in told.items())]
-        producer.produce(
-            settings.topics().rejected, message.value(), message.key(), headers=headers,
-            on_delivery=lambda error, _: failures.append(error) if error else None,
-        )  # fmt: skip
+        while True:
+            try:
+                producer.produce(
+                    settings.topics().rejected, message.value(), message.key(), headers=headers,
+                    on_delivery=lambda error, _: failures.append(error) if error else None,
+                )  # fmt: skip
+                break
+            except BufferError:
+                producer.poll(POLL_S)
         producer.poll(0)
     if producer.flush(60) or failures:
         fail("the broker does not take all letters, run it again")

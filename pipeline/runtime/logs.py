@@ -14,9 +14,10 @@ from ..settings import Settings
 
 MASK: Final = "***"
 _PERSONAL: Final = re.compile(
-    r"\b(?P<type>\w+_id|email|phone):[^\s'\",;)\]}]+"  # an identifier, as nodes are called
+    r"\b(?P<type>\w+_id|cpf|nis|email|phone):[^\s'\",;)\]}]+"  # an identifier, as nodes are called
     r"|[^\s@'\"<>:=(,]+@[^\s@'\"<>),;]+\.\w+"  # an e-mail address
     r"|\+\d[\d ().-]{5,}\d"  # a phone number
+    r"|\b\d{3}\.\d{3}\.\d{3}-\d{2}\b"  # a CPF
 )
 
 

@@ -81,6 +81,8 @@ def test_a_csv_file_is_tried_imported_and_goes_on_where_it_was(
     done = elo("import", file, "--mapping", mapping, "--json")
     assert (done.code, done.document) == (1, {**counts, "sent": True})
     assert "going on after row 20" in done.err
+    assert "is read by this import" in elo("import", file, "--mapping", mapping, "--rejects", file).err
+    assert file.is_file()
     with (tmp_path / "people.csv.rejects.csv").open(newline="") as rejects:
         kept = list(csv.DictReader(rejects))
     assert [(row["id"], row["elo_row"], row["elo_field"]) for row in kept] == [
@@ -96,8 +98,9 @@ def test_a_csv_file_is_tried_imported_and_goes_on_where_it_was(
     assert list(profile["memberships"]) == ["madrid"]
 
 
-def change(op: str, before: Any, after: Any, lsn: int) -> bytes:
-    source = {"name": "crm", "ts_ms": time.time_ns() // 1_000_000 + lsn, "table": "contacts", "lsn": lsn}
+def change(op: str, before: Any, after: Any, lsn: int, at_ms: int = 0) -> bytes:
+    at_ms = at_ms or time.time_ns() // 1_000_000 + lsn
+    source = {"name": "crm", "ts_ms": at_ms, "table": "contacts", "lsn": lsn}
     return json.dumps({"before": before, "after": after, "source": source, "op": op}).encode()
 
 
@@ -131,6 +134,10 @@ def test_the_life_of_a_row_is_in_the_profile_and_its_end_takes_back_what_it_brou
     profile = site.profile("user_id:r1")
     assert (profile["traits"], profile["memberships"]) == ({}, {})
     assert profile["counters"] == {"contact_read": 1, "contact_updated": 1, "contact_deleted": 1}
+    # One transaction that makes a row and fills it in: both changes say the instant of its commit.
+    made, now = {**row, "id": "r2", "email": "rui@x.com", "city": None}, time.time_ns() // 1_000_000
+    follow(change("c", None, made, 4, now), change("u", made, {**made, "city": "Madrid"}, 5, now))
+    assert site.profile("user_id:r2")["traits"] == {"city": "Madrid", "credit": 1.5}
 
 
 def test_cloudevents_are_touchpoints(site: Site) -> None:

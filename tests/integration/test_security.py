@@ -29,7 +29,7 @@ from tests.support.delivering import QUICK
 from tests.support.deployment import ROOT, Done, lines, touchpoint
 from tests.support.fleet import _free_port, wait_for
 from tests.support.receiver import Receiver
-from tests.support.secured import PLAIN_USER, SecuredBroker, add_roles, password_of, user_of
+from tests.support.secured import PLAIN_USER, SOMETIMES, SecuredBroker, add_roles, password_of, user_of
 
 PREFIX: Final = "sec."
 TOPICS: Final = Topics(PREFIX)
@@ -171,6 +171,10 @@ def test_every_role_does_its_work_with_its_least_grants(secured: Secured, tmp_pa
     call = urllib.request.Request(f"http://127.0.0.1:{collector}/v1/identify", json.dumps(event).encode())
     with urllib.request.urlopen(call, timeout=20) as answer:
         assert answer.status == 200
+    call.data = b'{"writeKey": "k", "event": ""}'
+    call.full_url = f"http://127.0.0.1:{collector}/v1/track"
+    with urllib.request.urlopen(call, timeout=20) as answer:
+        assert b"missing_field" in answer.read()
     people = lines(touchpoint(1, traits={"city": "Madrid"}), touchpoint(2, identifiers=[]))
     assert secured.elo(Role.FEED, "produce", "-", stdin=people).code == 0
     assert follow_a_table(secured, tmp_path) == {"sent": 1, "refused": 0}
@@ -185,7 +189,9 @@ def test_every_role_does_its_work_with_its_least_grants(secured: Secured, tmp_pa
         assert (done.code, done.err) == (0, ""), (look, done)
     fix = tmp_path / "fix.yaml"
     fix.write_text("steps: [{set: identifiers, value: [{type: user_id, value: u2}]}]")
-    (letters,) = secured.elo(Role.VIEW, "rejected", "list", "--json").documents
+    groups = secured.elo(Role.VIEW, "rejected", "list", "--json").documents
+    assert {one["reason"] for one in groups} == {"no_usable_identifier", "missing_field"}
+    letters = next(one for one in groups if one["reason"] == "no_usable_identifier")
     again = ("rejected", "redrive", letters["group"], "--fix", fix, "--by", "ana", "--reason", "mended")
     for decision in (*DECIDES, again, ("deliver", "pause", "hook", "--by", "ana", "--reason", "x", *named)):
         done = secured.elo(Role.OPERATE, *decision)
@@ -200,6 +206,15 @@ def test_every_role_does_its_work_with_its_least_grants(secured: Secured, tmp_pa
     grown = secured.elo(Role.GROW, "topics", "grow", "--partitions", 4)
     assert (grown.code, grown.err) == (0, ""), grown
     assert secured.elo(Role.VIEW, "state", "hash").out == before
+    examined = secured.elo(Role.ADMIN, "doctor", "--json").document
+    verdicts = {one["check"]: one["verdict"] for one in examined["findings"]}
+    assert {"access": "ok", "topics": "ok", "clock": "ok", "stored": "ok"}.items() <= verdicts.items(), (
+        examined
+    )
+    for role, sometimes in SOMETIMES.items():
+        unused = secured.broker.unused(user_of(role), grants_of(role, TOPICS))
+        known = {f"{one} topic {PREFIX}{name}" for one, names in sometimes.items() for name in names}
+        assert set(unused) <= known, role
 
 
 def follow_a_table(secured: Secured, directory: Path) -> Any:

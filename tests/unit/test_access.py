@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
+from connectors.collect.webhooks import webhooks_of
 from pipeline.access import (
     MEANING,
     Kind,
@@ -18,6 +21,8 @@ from pipeline.access import (
 )
 from pipeline.cli.app import app
 from pipeline.cli.options import run_app
+from pipeline.core.policy import parse_policy
+from pipeline.settings import Settings
 from pipeline.topics import Topics
 
 EU = Topics("eu.")
@@ -46,6 +51,21 @@ def test_only_the_admin_may_create_only_growing_alters_and_nobody_may_delete() -
         assert (Operation.CREATE in operations) == (role is Role.ADMIN)
         assert bool({Operation.ALTER, Operation.ALTER_CONFIGS} & operations) == (role is Role.GROW)
     assert "DELETE" not in set(Operation)
+
+
+def test_the_collector_may_write_wherever_its_webhooks_do_and_nobody_reads_requests_without_need() -> None:
+    def allowed(role: Role, topic: str) -> set[Operation]:
+        return {one for grant in grants_of(role, EU) if grant.name == topic for one in grant.operations}
+
+    policy = parse_policy({"version": 1, "identifiers": {"hubspot_id": {"limit": 1}}})
+    settings = Settings(topic_prefix="eu.", hubspot_secret=SecretStr("s"))
+    (hook,) = webhooks_of(settings, policy, EU).values()
+    event = {"subscriptionType": "contact.privacyDeletion", "objectId": 7, "occurredAt": 1}
+    erasure: Any = hook._read_event(event)  # type: ignore[attr-defined]
+    assert Operation.WRITE in allowed(Role.COLLECT, erasure.topic)
+    for role in (Role.VIEW, Role.OPERATE, Role.ADMIN):
+        assert Operation.READ not in allowed(role, EU.privacy_requests)
+    assert Operation.READ not in allowed(Role.ADMIN, EU.profiles)
 
 
 def test_who_only_looks_writes_nothing_and_only_workers_write_what_is_theirs() -> None:

@@ -36,7 +36,9 @@ CASES: Final[dict[str, dict[str, Any]]] = {
         "deliver": {"enabled": True},
         "worker": {"autoscaling": {"enabled": True}, "tolerations": [{"operator": "Exists"}]},
         "identity": "version: 1\nidentifiers: {email: {limit: 5}}\n",
-        "settings": {"commit_interval_ms": "20ms", "log_level": "warning"},
+        "settings": {"commit_interval_ms": "20ms", "log_level": "warning",
+                     "ses_topics": ["arn:aws:sns:eu-west-1:1:events"]},
+        "secretSettings": {"mailgun_key": {"secret": "elo-webhooks", "key": "mailgun"}},
         "topics": {"config": {"elo.touches": {"retention.ms": "7776000000"}}},
         "networkPolicy": {"monitoring": [{"namespaceSelector": {"matchLabels": {"a": "b"}}}],
                           "producers": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]},
@@ -57,6 +59,7 @@ WRONG: Final[list[tuple[dict[str, Any], str]]] = [
     ({"kafka": {"securityProtocol": "TLS"}}, "securityProtocol"),
     ({"worker": {"replicas": "two"}}, "replicas"),
     ({"reconcile": {"since": "an hour"}}, "since"),
+    ({"secretSettings": {"mailgun_key": "k3y"}}, "mailgun_key"),
     ({"otel": {"ELO_BOOTSTRAP": "kafka:9092"}}, "otel"),
 ]
 STRIMZI: Final = {
@@ -278,7 +281,12 @@ def test_every_pod_of_the_chart_is_harmless_and_finds_what_it_mounts(name: str, 
             for variable in container["env"]:
                 setting = variable["name"].removeprefix("ELO_").lower()
                 if "valueFrom" in variable:
-                    assert variable["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.name"}}
+                    of_secret = CASES[name].get("secretSettings", {}).get(setting)
+                    assert variable["valueFrom"] == (
+                        {"secretKeyRef": {"name": of_secret["secret"], "key": of_secret["key"]}}
+                        if of_secret
+                        else {"fieldRef": {"fieldPath": "metadata.name"}}
+                    )
                     assert setting in Settings.model_fields
                     continue
                 if variable["name"] in CASES[name].get("otel", ()):
@@ -318,8 +326,17 @@ def test_every_part_has_the_login_of_its_role_and_is_scraped_and_fenced(tmp_path
     for kind, selector in (("NetworkPolicy", "podSelector"), ("PodMonitor", "selector")):
         found = [one["spec"][selector]["matchLabels"] for one in objects if one["kind"] == kind]
         assert {one[part] for one in found} == set(roles)
+    for pod in pods:
+        given = [
+            one["valueFrom"]
+            for one in pod["spec"]["containers"][0]["env"]
+            if one["name"] == "ELO_MAILGUN_KEY"
+        ]
+        assert given == [{"secretKeyRef": {"name": "elo-webhooks", "key": "mailgun"}}]
     for one in objects:
         if one["kind"] == "NetworkPolicy":
+            asks_sns = [{"port": 443, "protocol": "TCP"}] in [rule["ports"] for rule in one["spec"]["egress"]]
+            assert asks_sns == one["metadata"]["name"].endswith(("-collect", "-deliver"))
             assert [{"port": 4318, "protocol": "TCP"}] in [rule["ports"] for rule in one["spec"]["egress"]]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 from base64 import b64encode
@@ -12,9 +13,10 @@ from typing import Any, Final
 import fastavro
 import pytest
 
-from connectors.crm.debezium import UNAVAILABLE, read_change
+from connectors.crm import debezium
+from connectors.crm.debezium import UNAVAILABLE, Order, read_change
 from connectors.crm.mapping import RowMapping, read_mapping
-from connectors.crm.table import Progress, Table, import_key, opened, read_progress
+from connectors.crm.table import BadFile, Progress, Table, import_key, opened, read_progress
 from pipeline.core.errors import Rejection
 from pipeline.core.policy import parse_policy
 from pipeline.core.segments.document import DefinitionError
@@ -89,12 +91,58 @@ def test_a_row_that_the_intake_would_refuse_is_refused_and_the_others_go_on(
 def test_other_delimiters_and_a_file_without_a_column(tmp_path: Path) -> None:
     [row] = found("No;E\n1;a@b.c\n", mapping="identifiers: {user_id: No, email: E}", delimiter=";")
     assert ids(row) == ["user_id:1", "email:a@b.c"]
-    with pytest.raises(ValueError, match="there is no column 'E', the file has No, Mail"):
+    with pytest.raises(BadFile, match="there is no column 'E', the file has No, Mail"):
         table("No,Mail\n", mapping="identifiers: {user_id: No, email: E}")
+    with pytest.raises(BadFile, match="there are several columns 'E'"):
+        table("E,No,E\n", mapping="identifiers: {user_id: No, email: E}")
+    assert ids(found("E,No,E\na,7,b\n", mapping="identifiers: {user_id: No}")[0]) == ["user_id:7"]
     file = tmp_path / "a.csv"
     file.write_bytes("\ufeffNo\n1\n".encode())
     with opened(file) as text:
         assert text.readline() == "No\n"
+
+
+def test_who_goes_on_leaves_out_the_rows_that_were_done_whatever_they_were() -> None:
+    broken, empty = '18,"Ana"x,,,,,,', ""
+    text = "\n".join([HEADER, GOOD, empty, broken, empty, GOOD.replace("17", "19"), GOOD.replace("17", "20")])
+    everything = [one for one, _ in table(text).rows(NOW)]
+    assert [cells[:1] for cells in everything] == [["17"], [], ["19"], ["20"]]
+    for done in range(5):
+        rest = table(text)
+        rest.skip(done)
+        assert [cells for cells, _ in rest.rows(NOW)] == everything[done:]
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "why"),
+    [
+        ("a.csv", "No\nJosé\n".encode("latin-1"), "it is not UTF-8"),
+        ("a.csv", "No\n1\n".encode("utf-16"), "it is not UTF-8"),
+        ("a.csv.gz", b"No\n1\n", "the gzip data is damaged"),
+        ("a.csv.gz", gzip.compress(b"No\n1\n")[:-9], "the gzip data is damaged"),
+        ("a.csv.gz", gzip.compress(b"No\n1\n")[:12] + b"\xff" * 20, "the gzip data is damaged"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path: Path, name: str, raw: bytes, why: str) -> None:
+    (tmp_path / name).write_bytes(raw)
+    with pytest.raises(BadFile, match=why), opened(tmp_path / name) as text:
+        text.read()
+
+
+@pytest.mark.parametrize(
+    ("cell", "number"),
+    [
+        ("12", 12), ("12.50", 12.5), ("1e300", 1e300), ("-9223372036854775808", -(1 << 63)),
+        ("123456789012345678901234567890", 123456789012345678901234567890.0),
+        ("1e400", None), ("1e999999999999", None), ("-1e3000000", None), ("nan", None),
+    ],
+)  # fmt: skip
+def test_a_number_is_one_that_json_holds_and_no_cell_takes_the_memory(
+    cell: str, number: float | None
+) -> None:
+    [row] = found(f"{HEADER}\n{GOOD.replace('12.50', cell)}\n")
+    credit = row["traits"]["credit"] if isinstance(row, dict) else None
+    assert (credit, type(credit)) == (number, type(number))
 
 
 def test_an_import_goes_on_where_it_was_and_another_file_is_another_import(tmp_path: Path) -> None:
@@ -145,6 +193,7 @@ traits:
   seen: {column: seen, as: instant}
   micro: {column: micro, as: instant}
 """
+DEEP: Final = "[" * 900 + "]" * 900
 ROW: Final = {"id": 2, "email": "ana@x.com", "city": "Madrid", "credit": "AJY=", "price": "1.50",
               "born": 7_430, "seen": "2026-11-23T01:14:55Z", "micro": 1_795_396_495_000_000}  # fmt: skip
 
@@ -235,6 +284,16 @@ def test_a_change_has_one_id_and_the_next_one_another() -> None:
     assert first["event_id"] == again["event_id"] != later["event_id"]
 
 
+def test_changes_of_a_row_at_one_instant_stay_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(debezium, "ROWS_MAX", 2)
+    order = Order()
+    made = [
+        order.instant(row, at) for row, at in (("a", 5), ("b", 5), ("a", 5), ("a", 5), ("a", 6), ("a", 5))
+    ]
+    assert made == [5, 5, 6, 7, 6, 5]
+    assert [order.instant(row, 5) for row in ("c", "a", "b", "b")] == [5, 6, 5, 6]  # b was forgotten
+
+
 def test_a_schema_around_the_change_is_looked_through() -> None:
     wrapped = {"schema": {"type": "struct"}, "payload": event("c", None, ROW)}
     found = read_change(json.dumps(wrapped).encode(), read_mapping(CDC))
@@ -297,6 +356,7 @@ def test_avro_of_a_registry_says_the_same_as_json() -> None:
         (json.dumps(event("d", None, None)).encode(), "before"),
         (json.dumps(event("c", None, {**ROW, "credit": "?"})).encode(), "traits.credit"),
         (json.dumps({**event("c", None, ROW), "source": 1}).encode(), "source"),
+        (json.dumps(event("c", None, {**ROW, "more": 1})).replace(": 1,", f": {DEEP},").encode(), ""),
     ],
 )  # fmt: skip
 def test_a_change_that_cannot_be_read_is_refused(value: bytes, field: str) -> None:

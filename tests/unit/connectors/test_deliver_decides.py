@@ -182,6 +182,11 @@ def test_what_a_status_means(status: int, kind: Kind) -> None:
         (429, {"Retry-After": "nan"}, None),
         (429, {"Retry-After": "1e12"}, 86_400_000),
         (429, {"Retry-After": "-5"}, 0),
+        (429, {"Retry-After": "1e308"}, 86_400_000),
+        (429, {"Retry-After": "-1e308"}, 0),
+        (429, {"Retry-After": "Mon, 01 Jan 99999999999999999999 00:00:00 GMT"}, None),
+        (429, {"Retry-After": "Mon, 01 Jan 2001 00:00:00 GMT"}, 0),
+        (503, {"Retry-After": "Sat, 11 Oct 2025 08:00:00 -0000"}, 600_000),
         (500, {}, None),
     ],
 )
@@ -214,6 +219,18 @@ def test_the_breaker_opens_after_failures_in_a_row_and_lets_one_probe_pass() -> 
     assert breaker.succeeded()
     assert breaker.wait_ms(later) == 0
     assert not breaker.succeeded()
+
+
+def test_a_destination_that_is_resumed_is_asked_at_once_and_judged_anew() -> None:
+    breaker = Breaker()
+    for _ in range(BREAKER_FAILURES):
+        breaker.failed(1_000, 60_000)
+    breaker.resumed()
+    assert (breaker.is_open, breaker.wait_ms(2_000), breaker.failing_since_ms) == (True, 0, None)
+    breaker.sent()
+    assert breaker.wait_ms(2_000) is None, "one probe, not ten requests"
+    breaker.failed(3_000)
+    assert breaker.failing_since_ms == 3_000
 
 
 def test_a_destination_that_asks_for_a_pause_gets_it() -> None:

@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Sequence
 
 import pytest
+from confluent_kafka import Message
 
+from connectors.deliver.backoff import BREAKER_FAILURES
+from connectors.deliver.commands import Command, State
 from connectors.deliver.delivery import Delivery
 from connectors.deliver.destinations import Destination
 from connectors.deliver.lane import Pending
 from connectors.deliver.ledger import Ledger
+from connectors.deliver.measures import Measures
+from connectors.deliver.metrics import REGISTRY
 from connectors.deliver.partition import Partition
 from connectors.deliver.sender import Sender
 from connectors.deliver.verdict import Kind, Verdict
+from pipeline.core.outbox import MembershipChange
 from pipeline.settings import Settings
+from pipeline.wire.records import encode_membership_change
 
 ABSENT = "127.0.0.1:1"
+HOUR_MS = 3_600_000
 CHANGE = {
     "profile_id": "", "change_id": "", "segment_id": "s", "segment_version": 1, "change": "entered",
     "sequence": 1, "backfill": False, "identifiers": [],
@@ -109,3 +118,46 @@ def test_requests_that_all_end_at_one_moment_are_followed_by_the_next(concurrenc
         return partition.lane.watermark.position
 
     assert asyncio.run(deliver()) == changes
+
+
+def test_who_is_resumed_while_it_fails_is_not_disabled_by_the_next_failure() -> None:
+    said: dict[str, Command] = {}
+
+    async def deliver() -> list[State]:
+        settings = Settings(bootstrap=ABSENT)
+        destination = Destination(name="d", url="http://127.0.0.1:9/", disable_after="1h")
+        delivery = Delivery(
+            settings, destination, Ledger(settings, fail), 1, said.get, said.__setitem__, fail
+        )
+        states = []
+
+        def fails_at(now: int) -> None:
+            delivery._failed([], Verdict(Kind.RETRY, "HTTP 500"), now)
+            delivery.commanded()
+            states.append(delivery.state)
+
+        for now in (*range(BREAKER_FAILURES), HOUR_MS, HOUR_MS + 1):
+            fails_at(now)
+        said["d"] = Command(State.RUNNING, "ana", "it is mended", HOUR_MS + 2)
+        delivery.commanded()
+        assert delivery.breaker.wait_ms(HOUR_MS + 2) == 0, "it is asked at once"
+        for now in (HOUR_MS + 3, 2 * HOUR_MS + 3, 2 * HOUR_MS + 4):
+            fails_at(now)
+        await delivery._sender.close()
+        return states[-5:]
+
+    running, disabled = State.RUNNING, State.DISABLED
+    assert asyncio.run(deliver()) == [running, disabled, running, running, disabled]
+
+
+def test_a_change_behind_a_back_fill_that_waits_is_as_old_as_it_is() -> None:
+    change = MembershipChange(
+        "c1", "p1", "s", 1, "entered", 1, 5, time.time_ns() // 1_000_000 - HOUR_MS, "backfill", ("e",), True
+    )
+    partition = Partition(0, 0)
+    partition.backlog.append(Message(topic="segments.membership", partition=0, offset=0, key=b"p1",
+                                     value=encode_membership_change(change)))  # fmt: skip
+    Measures("held").set({0: partition}, State.RUNNING, 1)
+    oldest_s = REGISTRY.get_sample_value("elo_deliver_oldest_seconds", {"destination": "held"})
+    assert oldest_s is not None
+    assert 3_600 <= oldest_s < 3_700

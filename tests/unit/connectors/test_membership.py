@@ -9,7 +9,9 @@ from typing import Any
 
 import orjson
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 
+from connectors import membership
 from connectors.membership import Arrival, Checker, SqliteStore
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -47,6 +49,29 @@ def test_a_profile_that_expired_begins_at_one_again() -> None:
     assert checker.check(change(1, at=500, life=2)) is Arrival.NEW
     assert checker.check(change(1, at=500, life=2)) is Arrival.REPEATED
     assert checker.check(change(2, at=600, life=2)) is Arrival.NEW
+
+
+@pytest.mark.parametrize("code", ["TOPIC_AUTHORIZATION_FAILED", "GROUP_AUTHORIZATION_FAILED"])
+def test_a_grant_that_is_missing_is_raised_and_not_waited_for(
+    code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Refused:
+        """What librdkafka gives to whoever may not read: an error in place of a record, and then nothing."""
+
+        def __init__(self, *_: Any) -> None:
+            self.left = [KafkaError._TRANSPORT, getattr(KafkaError, code)]
+
+        def subscribe(self, _: Any) -> None:
+            """Nothing."""
+
+        def poll(self, _: float) -> Any:
+            failure = KafkaError(self.left.pop(0))
+            return type("Told", (), {"error": lambda _: failure})()
+
+    monkeypatch.setattr(membership, "Consumer", Refused)
+    with pytest.raises(KafkaException) as raised:
+        next(iter(membership.MembershipConsumer({"group.id": "g"})))
+    assert raised.value.args[0].code() == getattr(KafkaError, code)
 
 
 @pytest.mark.parametrize("seed", range(60))

@@ -59,6 +59,10 @@ checksum/config: {{ include (print $.Template.BasePath "/config.yaml") . | sha25
 - name: ELO_KAFKA_SASL_PASSWORD_FILE
   value: /etc/elo/login/password
 {{- end }}
+{{- range $name, $from := .root.Values.secretSettings }}
+- name: ELO_{{ upper $name }}
+  valueFrom: {secretKeyRef: {name: {{ $from.secret }}, key: {{ $from.key }}}}
+{{- end }}
 {{- range $name, $value := .root.Values.otel }}
 - name: {{ $name }}
   value: {{ $value | quote }}

@@ -56,6 +56,7 @@ def test_a_name_that_cannot_be_a_type_is_kept() -> None:
     [
         ("2026-11-23T01:14:55.000Z", NOW), ("2026-11-22T22:14:55-03:00", NOW), ("2026-11-23T01:14:55", NOW),
         (NOW, NOW), (NOW / 1000, NOW), (str(NOW), NOW), ("yesterday", None), (None, None), (True, None),
+        ("1796010111421", 1_796_010_111_421), ("20261123", 1_795_392_000_000),  # the former is no 1796-01-01
         (-1, None), (1e300, None), ("nan", None), ([], None),
     ],
 )  # fmt: skip

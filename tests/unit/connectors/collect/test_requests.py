@@ -50,6 +50,7 @@ def test_a_key_is_found_wherever_an_sdk_puts_it(target: str, headers: dict[str, 
         ({}, TRACK),
         ({"authorization": basic("other:")}, TRACK),
         ({"authorization": "Basic ???"}, TRACK),
+        ({"authorization": "Basic \N{LATIN SMALL LETTER E WITH ACUTE}"}, TRACK),
         ({"x-write-key": "other"}, {**TRACK, "writeKey": "wk"}),
         ({}, {**TRACK, "writeKey": ["wk"]}),
         ({}, [TRACK]),
@@ -163,6 +164,66 @@ def test_an_event_that_is_nested_too_deep_is_kept_by_itself() -> None:
     assert [one["type"] for one in asked.touchpoints()] == ["page_viewed"]
 
 
+def nested(levels: int, **more: Any) -> bytes:
+    """A track with a property of so many levels."""
+    return (
+        json.dumps({**TRACK, **more})[:-1].encode()
+        + b',"properties":{"p":'
+        + b"[" * levels
+        + b"]" * levels
+        + b"}}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (nested(300, traits={"text": "x" * 40_000}), "too_large"),
+        (nested(300, messageId="", timestamp="2026-11-23T01:14:55Z"), "invalid_field"),
+        (nested(300, event=""), "missing_field"),
+    ],
+)  # fmt: skip
+def test_what_is_nested_too_deep_is_measured_named_and_kept_all_the_same(body: bytes, reason: str) -> None:
+    asked = Asked()
+    answer = asked.post("/v1/track", body)
+    assert (answer.status, [entry["reason"] for entry in answer.document["rejected"]]) == (200, [reason])
+    assert len(asked.outlet.records) == 1
+
+
+def test_what_nobody_can_write_again_is_refused_before_anything_is_kept() -> None:
+    asked = Asked()
+    assert (
+        asked.post(
+            "/v1/batch", b'{"batch":[' + nested(10)[:-1] + b',"type":"track"},' + nested(1_010) + b"]}"
+        ).status
+        == 400
+    )
+    assert asked.outlet.records == []
+
+
+def test_a_letter_is_no_larger_than_kafka_takes_however_long_its_numbers_become() -> None:
+    asked = Asked()
+    numbers = b"[" + b"1e15," * 800_000 + b"1]"  # four characters each, and eighteen when written again
+    assert (
+        asked.post(
+            "/v1/track", json.dumps(TRACK)[:-1].encode() + b',"properties":{"p":' + numbers + b"}}"
+        ).status
+        == 200
+    )
+    [letter] = asked.outlet.records
+    assert (letter.topic, len(letter.value)) == ("touchpoints.rejected", BODY_BYTES_MAX)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("event", ["pv", "nonsense"])
+def test_a_pixel_is_an_image_whatever_becomes_of_its_event(method: str, event: str) -> None:
+    asked = Asked()
+    answer = asked.ask(method, f"/i?aid=wk&e={event}&duid=a1")
+    assert (answer.status, answer.headers["content-type"]) == (200, "image/gif")
+    assert answer.body.startswith(b"GIF89a")
+    assert len(asked.touchpoints()) == (event == "pv")
+
+
 def test_without_room_the_sender_is_asked_to_come_again() -> None:
     asked = Asked()
     asked.outlet.full = True
@@ -208,6 +269,7 @@ def test_a_page_of_any_origin_may_send() -> None:
         "OPTIONS", "/v1/t", headers={**origin, "access-control-request-headers": "anonymousid"}
     )
     assert before.status == 204
+    assert "content-length" not in before.headers  # RFC 9110, 8.6
     assert before.headers["access-control-allow-headers"] == "anonymousid"
     answer = asked.ask("POST", "/v1/t", TRACK, {**origin, "x-write-key": "wk"})
     for one in (before, answer):

@@ -9,6 +9,8 @@ import hmac
 import json
 import time
 from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from typing import Any, Final
 
 import pytest
@@ -20,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from connectors.collect import sendgrid
 from connectors.collect.mailgun import Mailgun
 from connectors.collect.sendgrid import SendGrid
-from connectors.collect.ses import SIGNED, Ses, is_of_sns
+from connectors.collect.ses import SIGNED, Ses, fetch, is_of_sns
 from pipeline.core.errors import ConfigError
 from tests.support.collect import Answered, Asked, ids
 
@@ -133,7 +135,7 @@ def test_a_key_that_is_none_is_refused_at_start() -> None:
 
 
 def from_mailgun(
-    asked: Asked, token: str = "t1", at_s: int = NOW_S, key: str = "k", **event: Any
+    asked: Asked, token: str = "t1", at_s: int | str = NOW_S, key: str = "k", **event: Any
 ) -> Answered:
     signature = hmac.new(key.encode(), f"{at_s}{token}".encode(), hashlib.sha256).hexdigest()
     document = {
@@ -159,6 +161,15 @@ def test_a_token_of_mailgun_counts_once() -> None:
     assert from_mailgun(asked, recipient="victim@b.c").status == 406
     assert from_mailgun(asked, token="t2").status == 200
     assert [ids(one) for one in asked.touchpoints()] == [["email:a@b.c"]] * 2
+
+
+@pytest.mark.parametrize(("token", "moved"), [("123abc", 3), ("e0abc", 2)])
+def test_a_token_of_mailgun_counts_once_wherever_the_timestamp_ends(token: str, moved: int) -> None:
+    """What is signed is both, one after the other; the instant is the same in seconds and milliseconds."""
+    asked = mailgun_asked()
+    assert from_mailgun(asked, token=token).status == 200
+    again = from_mailgun(asked, token=token[moved:], at_s=f"{NOW_S}{token[:moved]}", recipient="victim@b.c")
+    assert again.status == 406
 
 
 def test_a_request_of_mailgun_that_was_not_taken_may_come_again() -> None:
@@ -264,6 +275,7 @@ def test_a_notification_of_sns_is_verified_and_its_certificate_fetched_once(vers
     ("fields", "change"),
     [
         ({}, {"Message": "{}"}), ({}, {"Signature": "AAAA"}), ({}, {"Signature": "?"}),
+        ({}, {"Signature": "é"}),
         ({"TopicArn": "arn:aws:sns:eu-west-1:2:theirs"}, {}), ({"Type": "Other"}, {}),
         ({"SigningCertURL": "https://sns.eu-west-1.amazonaws.com.evil.example/x.pem"}, {}),
         ({"SigningCertURL": "http://sns.eu-west-1.amazonaws.com/x.pem"}, {}),
@@ -285,6 +297,27 @@ def test_a_subscription_is_confirmed_at_sns_only() -> None:
     assert service.fetched == [CERTIFICATE, url]
     assert service.send("", SubscribeURL="https://evil.example/", **fields) == 401
     assert len(service.fetched) == 2
+
+
+def test_a_redirect_is_not_followed() -> None:
+    asked: list[str] = []
+
+    class Elsewhere(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(302)
+            self.send_header("Location", "/within")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            """Nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        with pytest.raises(OSError, match="302"):
+            fetch(f"http://127.0.0.1:{server.server_port}/certificate.pem")
+        server.shutdown()
+    assert asked == ["/certificate.pem"]
 
 
 @pytest.mark.parametrize(
