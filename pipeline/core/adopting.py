@@ -8,16 +8,17 @@ Source: docs/decisions/0015-policy-changes-live.md
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from .apart import Apart
 from .likeness import record_text
 from .links import groups_in
-from .messages import Claim, Describe, Message
+from .messages import Claim, Describe, Merge, Message
 from .node import Component
 from .outbox import Cause
 from .outputs import Outputs
+from .policy import Policy
 from .policy_change import PolicyChange
 
 JUDGED_MAX: Final = 200_000  # roots, about 20 MB; who is not remembered is judged again, to no effect
@@ -85,7 +86,7 @@ class Adopter:
         if component.redirect:
             return
         if change.old.matching is not None or change.new.matching is not None:
-            self._tell_records(component)
+            tell_records(component, component.identifiers, change.new, self._send)
         if not change.recounted:
             return
         if change.tells_partners or change.may_share(component.identifiers):
@@ -93,8 +94,30 @@ class Adopter:
                 for partner in partners:
                     self._send(identifier, Claim(component.root, partner, False))
 
-    def _tell_records(self, component: Component) -> None:
-        for identifier in component.identifiers:
-            facet = component.look(identifier)
-            if facet is not None and (record := record_text(identifier, facet, self.change.new)):
-                self._send(identifier, Describe(component.root, record))
+    def take_turn(self, component: Component, now_ms: int) -> None:
+        """Judge a component, and tell what its turn is for."""
+        self.adopt(component, now_ms)
+        self.tell_partners(component)
+
+
+def tell_records(
+    component: Component, identifiers: Iterable[str], policy: Policy, send: Callable[[str, Message], None]
+) -> None:
+    """Tell identifiers of a component their comparison records."""
+    for identifier in identifiers:
+        facet = component.look(identifier)
+        if facet is not None and (record := record_text(identifier, facet, policy)):
+            send(identifier, Describe(component.root, record))
+
+
+def tell_merged(
+    component: Component,
+    merge: Merge,
+    adopter: Adopter | None,
+    policy: Policy,
+    send: Callable[[str, Message], None],
+) -> None:
+    """Tell the records that have come with a merge whose sender's turn had not, unless this one's comes."""
+    if merge.untold and merge.untold <= policy.version:
+        if adopter is None or component.root <= adopter.passed:
+            tell_records(component, [identifier for identifier, _ in merge.facets], policy, send)

@@ -293,6 +293,12 @@ class Comparing:
     def _records_max(self) -> int:
         return BLOCK_RECORDS_MAX if self._judge is None else self._judge.matching.block_records_max
 
+    def turn(self, block: str) -> None:
+        """Open or close a block by the policy in force: who entered it may have come before that."""
+        node = self._load_block(block)
+        if self._turn(block, node):
+            self._nodes.put(block_key(block), node.encode())
+
     def _enter(self, block: str, entering: Enter) -> None:
         node, one = self._load_block(block), entering.identifier
         if entering.fresh:

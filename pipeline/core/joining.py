@@ -48,6 +48,8 @@ class Joiner:
         self.nodes = nodes
         self.outputs = outputs
         self._send = send
+        self.untold = 0
+        """Version of the policy that is being worked off here, if it may change how records are compared."""
 
     def join(self, root: str, component: Component | None, join: Join, now_ms: int) -> None:
         survivor = join.survivor
@@ -76,6 +78,7 @@ class Joiner:
             size += len(memoryview(packed)) + len(one)
         for index, facets in enumerate(parts):
             merge = Merge(component.root, join.identifier, join.claimant, index == len(parts) - 1, facets)
+            merge.untold = self.untold
             if index == 0:
                 merge.inert, merge.closed = sorted(component.inert), dict(component.closed)
                 merge.claims = sorted(

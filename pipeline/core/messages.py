@@ -69,7 +69,8 @@ class Merge(msgspec.Struct, array_like=True, tag=5, gc=False):
     """To a component: take over what `loser` held. Several parts make one merge; `last` ends it.
 
     `facets`: [identifier, packed facet or nil] of what `loser` owned; `claims`: what it had only asked for.
-    Everything but facets comes with the first part. It answers the claim of `claimant` to `identifier`.
+    Everything but these comes with the first part. It answers the claim of `claimant` to `identifier`.
+    `untold`: version of the policy under which their comparison records were still to be told; 0: none.
     """
 
     loser: str
@@ -83,6 +84,7 @@ class Merge(msgspec.Struct, array_like=True, tag=5, gc=False):
     entries: dict[str, tuple[str, str, dict[str, list[Any]]]] = {}
     trigger: tuple[str, int] = ("", 0)
     last_active: int = 0
+    untold: int = 0
 
 
 class Repoint(msgspec.Struct, array_like=True, tag=6, gc=False):

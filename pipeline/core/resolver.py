@@ -15,7 +15,7 @@ from typing import Any, Final
 import orjson
 
 from .absorb import EMPTY_OBJECT, Absorber, Leaves
-from .adopting import Adopter
+from .adopting import Adopter, tell_merged
 from .comparing import Comparing
 from .errors import InvariantViolation
 from .facet import NEVER
@@ -86,14 +86,20 @@ class Resolver:
         """Judge components anew, each before it is used, because of a change of policy; None: no longer."""
         self.adopter = None if change is None else Adopter(change, self.outputs, self._send)
         self.outputs.adopt = None if self.adopter is None else self.adopter.adopt
+        compares = change is not None and (change.old.matching or change.new.matching) is not None
+        self.joiner.untold = self.policy.version if compares else 0
+
+    def turn_block(self, block: str, now_ms: int) -> None:
+        """Find records by a block, or by it no longer, as the policy in force wants."""
+        self.comparing.turn(block)
+        self._drain(now_ms)
 
     def adopt_next(self, component: Component, now_ms: int) -> None:
         """The turn of a component has come."""
         adopter = self.adopter
         assert adopter is not None
         self.outputs.outbox.judged += 1
-        adopter.adopt(component, now_ms)
-        adopter.tell_partners(component)
+        adopter.take_turn(component, now_ms)
         self._drain(now_ms)
         if not component.redirect and self.next_due(component) < component.armed:
             self.nodes.save_component(component)  # A shorter retention: its timer is set.
@@ -237,7 +243,9 @@ class Resolver:
             if component is not None and min(component.armed, component.window_due) <= now_ms:
                 self._elapse(component, now_ms)
                 component = self.nodes.component(root)  # None if it expired at this very instant.
-            self.joiner.merge(component or Component(root), message, now_ms)
+            component = component or Component(root)
+            self.joiner.merge(component, message, now_ms)
+            tell_merged(component, message, self.adopter, self.policy, self._send)
         elif isinstance(message, Linked):
             if component is not None:
                 self.joiner.linked(component, message, now_ms)

@@ -24,6 +24,7 @@ from ..core.errors import ConfigError
 from ..core.messages import Adopted
 from ..core.policy import Policy
 from ..core.policy_change import PolicyChange, fault_of
+from ..core.policy_matching import BLOCK_RECORDS_MAX
 from ..core.published import POLICY_KEY, Published, policy_of
 from ..core.resolver import Resolver
 from . import metrics
@@ -33,12 +34,14 @@ from .crashpoints import reach
 from .pace import Pace
 from .published import greatest
 from .store import Store
-from .turns import all_reached, next_components
+from .turns import all_reached, next_blocks, next_components
 
 WORK_KEY: Final = b"p"
 STEP: Final = 500  # components judged per batch: 30 ms, 60 ms where half of them change; docs/decisions/0015
 PAUSE_FACTOR: Final = 10  # while touches come, a step is followed by so many times its own duration
 NOT_LOOKED: Final = -1
+BLOCKS: Final = ":"  # the cursor behind all components: what is compared has no type
+ALL: Final = "\U0010ffff"  # behind every root
 
 log = structlog.get_logger()
 parse: Final = lru_cache(maxsize=8)(policy_of)
@@ -54,9 +57,10 @@ class Work(msgspec.Struct):
     """The policy in force, as its text, and what is left to do for it.
 
     `offset`: next offset of `identity.policy`; `before`: the policy that it replaces, while work is left;
-    `cursor`: root of the last component judged; `told`: all partitions know that it is in use here; `taken`:
-    partition → version that is in use there, as it told; `model`, `model_before`: versions of the trained
-    models that the two policies name. These are kept by themselves: a step does not write them again.
+    `cursor`: root of the last component judged, or the last block; `told`: all partitions know that it is in
+    use here; `taken`: partition → version that is in use there, as it told; `model`, `model_before`: versions
+    of the trained models that the two policies name. These are kept by themselves: a step does not write them
+    again.
     """
 
     text: str = ""
@@ -183,7 +187,9 @@ class Adoption:
             work.before, work.text, work.cursor = work.text, wanted.text, ""
             work.model_before, work.model = work.model, wanted.model_version
             self._keep_model(wanted)
-            work.told, work.done = False, not self._store.has_components()
+            # Records that are told from here, of people who come now, may be told too early as well.
+            compares = (self.policy.matching or wanted.policy.matching) is not None
+            work.told, work.done = False, not compares and not self._store.has_components()
             if work.done:
                 self._drop_before(work)
             self._flushed = False
@@ -237,7 +243,7 @@ class Adoption:
             resolver.use(self.policy)
             resolver.adopt(None if work.done else PolicyChange(self._before, self.policy))
         if resolver.adopter is not None:
-            resolver.adopter.passed = work.cursor
+            resolver.adopter.passed = work.cursor if not work.cursor.startswith(BLOCKS) else ALL
         metrics.POLICY_VERSION.labels(self._partition).set(self.policy.version)
         metrics.POLICY_PENDING.labels(self._partition).set(self.open_steps())
 
@@ -268,15 +274,38 @@ class Adoption:
         reach("policy.step")
 
     def _scan(self, work: Work, now_ms: int) -> None:
-        """Judge the next components."""
+        """Judge the next components, and then turn the blocks."""
         store, resolver = self._store, self._resolver
+        if work.cursor.startswith(BLOCKS):
+            self._turn_blocks(work, now_ms)
+            return
         found = list(islice(next_components(store, work.cursor), STEP))
         for root, value in found:
             component = store.component(root, value)
             if component is not None and not component.redirect:
                 resolver.adopt_next(component, now_ms)
-        if len(found) < STEP:
-            work.done, work.cursor = True, ""
-            self._drop_before(work)
-        else:
+        if len(found) == STEP:
             work.cursor = found[-1][0]
+        elif _block_max(self._before) != _block_max(self.policy):
+            work.cursor = BLOCKS
+        else:
+            self._end(work)
+
+    def _turn_blocks(self, work: Work, now_ms: int) -> None:
+        """A record that was told early has entered blocks of partitions that had another policy."""
+        found = list(islice(next_blocks(self._store, work.cursor), STEP))
+        for block in found:
+            self._resolver.turn_block(block, now_ms)
+        if len(found) == STEP:
+            work.cursor = found[-1]
+        else:
+            self._end(work)
+
+    def _end(self, work: Work) -> None:
+        work.done, work.cursor = True, ""
+        self._drop_before(work)
+
+
+def _block_max(policy: Policy) -> int:
+    """How many records may share a blocking key."""
+    return BLOCK_RECORDS_MAX if policy.matching is None else policy.matching.block_records_max

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from ..core.comparing import BLOCK_KEY, block_key
 from ..core.node import COMPONENT_KEY, component_key
 from .store import Store
 
@@ -16,6 +17,12 @@ def next_components(store: Store, cursor: str) -> Iterator[tuple[str, bytes | No
     start = component_key(cursor) + b"\x00" if cursor else COMPONENT_KEY
     for key, value in store.scan(COMPONENT_KEY, start):
         yield key[len(COMPONENT_KEY) :].decode(), store.newest(key, value)
+
+
+def next_blocks(store: Store, cursor: str) -> Iterator[str]:
+    """Names of the blocks on disk behind the block `cursor`."""
+    for key, _ in store.scan(BLOCK_KEY, block_key(cursor) + b"\x00"):
+        yield key[len(BLOCK_KEY) :].decode()
 
 
 def all_reached(told: Mapping[str, int], goal: int, partitions: int) -> bool:

@@ -47,6 +47,10 @@ TOUCH = Touch(
     "e1", "web", "page_viewed", 1_790_000_000_000, ["user_id:u1", "anonymous_id:a1"], '{"city":"Madrid"}'
 )
 NOTHING = msgspec.Raw(b"\xc0")
+OLD_MERGE = (
+    "019c05af616e6f6e796d6f75735f69643a6131af616e6f6e796d6f75735f69643a6131aa757365725f69643a75"
+    "31c39192af616e6f6e796d6f75735f69643a6131c09080908092a00000"
+)
 MAIL: dict[str, Message] = {
     "absorb": Absorb("user_id:u1", TOUCH, [("page_viewed", 3)]),
     "absorb, after a dead end": Absorb("user_id:u1", TOUCH, [], "user_id:u0"),
@@ -60,7 +64,7 @@ MAIL: dict[str, Message] = {
         "device_id:d1", "email:e", "user_id:u1", False, [("device_id:d1", NOTHING)], ["device_id:d2"],
         {"email:x": "shared"}, ["anonymous_id:a2"],
         {"0" * 32: ("device_id:d1", "", {"everybody": [True, 1, 2, 3]})},
-        ("e1", 1_790_000_000_000), 1_790_000_000_100,
+        ("e1", 1_790_000_000_000), 1_790_000_000_100, 2,
     ),
     "repoint": Repoint("user_id:u1"),
     "close": Close(),
@@ -110,9 +114,10 @@ def test_every_kind_of_message_is_pinned() -> None:
     [
         ("019402aa757365725f69643a7531aa757365725f69643a7531c3", MAIL["claim"]),
         ("019403aa757365725f69643a7531af616e6f6e796d6f75735f69643a6131a6736861726564", MAIL["linked"]),
+        (OLD_MERGE, MAIL["merge"]),
     ],
 )
-def test_mail_of_before_it_named_its_touch_is_read(value: str, message: Message) -> None:
+def test_mail_with_fewer_fields_of_before_is_read(value: str, message: Message) -> None:
     assert decode_message(bytes.fromhex(value)) == message
 
 
