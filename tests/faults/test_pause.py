@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from tests.support.comparison import assert_equal_to_oracle
 from tests.support.crowd import DEFINITIONS, Crowd, Load, settle
 from tests.support.fleet import MakeFleet, wait_for
@@ -11,6 +13,7 @@ from tests.support.fleet import MakeFleet, wait_for
 PARTITIONS = 4
 
 
+@pytest.mark.slow  # the kills of the default run take partitions from their workers as well
 def test_a_worker_that_wakes_after_its_session_changes_nothing_any_more(make_fleet: MakeFleet) -> None:
     fleet = make_fleet(flush_interval_ms=500).create_topics(PARTITIONS)
     fleet.apply(*DEFINITIONS)

@@ -29,7 +29,7 @@ def poisonous(number: int, crowd: Crowd) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("stage", ["intake", "resolver", "half-way"])
+@pytest.mark.parametrize("stage", ["intake", "resolver", pytest.param("half-way", marks=pytest.mark.slow)])
 def test_a_touch_that_raises_is_rejected_alone(stage: str, make_fleet: MakeFleet) -> None:
     fleet = make_fleet().create_topics(2)
     crowd = Crowd(seed=5, people=30)

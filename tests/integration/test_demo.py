@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import psutil
+import pytest
 
 from tests.support.deployment import ROOT
 
@@ -58,6 +59,7 @@ def processes_of(data_dir: Path) -> list[psutil.Process]:
     return found
 
 
+@pytest.mark.slow  # Ctrl-C makes the same check; .ci/run plays the demo to its end
 def test_the_demo_ends_by_itself_and_its_truth_check_passes(tmp_path: Path) -> None:
     demo = start(tmp_path, "--seconds", "6", "--rate", "150", "--seed", "3")
     try:
