@@ -12,9 +12,8 @@ from typing import Final
 SECONDS_MAX: Final = 100_000_000_000
 """A smaller number is seconds (until the year 5138), a larger one milliseconds (from March 1973)."""
 MILLISECONDS_MAX: Final = 253_402_300_800_000  # the year 10000
-DATE_CHARS: Final = (
-    8  # 20261123; with more digits a text is a number, though ISO 8601 may have it as an instant
-)
+DATE_CHARS: Final = 8
+"""As in 20261123. With more digits a text is a number, though ISO 8601 may have it as an instant."""
 
 
 def parse_ms(given: object) -> int | None:
