@@ -27,9 +27,8 @@ EPOCH: Final = date(1970, 1, 1)
 MICROSECONDS_MIN: Final = 100_000_000_000_000  # as milliseconds this were the year 5138
 NANOSECONDS_MIN: Final = MICROSECONDS_MIN * 1_000
 MILLISECONDS_MIN: Final = 100_000_000_000  # as seconds this were the year 5138
-WHOLE_MAX: Final = (
-    1 << 63
-)  # what JSON and Avro hold as a whole number; 1e999999999 as one would fill the memory
+WHOLE_MAX: Final = 1 << 63
+"""What JSON and Avro hold as a whole number. 1e999999999 as one would fill the memory."""
 DAY_NS: Final = 86_400_000_000_000
 UNITS: Final[Mapping[str, int]] = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
 """Unit of an instant that is a number → nanoseconds."""

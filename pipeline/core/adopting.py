@@ -85,7 +85,7 @@ class Adopter:
         change = self.change
         if component.redirect:
             return
-        if change.old.matching is not None or change.new.matching is not None:
+        if change.compares:
             tell_records(component, component.identifiers, change.new, self._send)
         if not change.recounted:
             return

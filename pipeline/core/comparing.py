@@ -22,7 +22,7 @@ from .messages import Compare, Compared, Describe, Enter, Found, Leave, Matches,
 from .outbox import Nodes
 from .outputs import Outputs
 from .policy import Policy
-from .policy_matching import BLOCK_RECORDS_MAX
+from .policy_matching import records_max
 
 RECORD_KEY: Final = b"r"
 BLOCK_KEY: Final = b"b"
@@ -291,7 +291,7 @@ class Comparing:
         return BlockNode() if value is None else BlockNode.decode(value)
 
     def _records_max(self) -> int:
-        return BLOCK_RECORDS_MAX if self._judge is None else self._judge.matching.block_records_max
+        return records_max(None if self._judge is None else self._judge.matching)
 
     def turn(self, block: str) -> None:
         """Open or close a block by the policy in force: who entered it may have come before that."""

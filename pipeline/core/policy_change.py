@@ -107,6 +107,11 @@ class PolicyChange:
         self.traits = frozenset(name for name in names if old.traits.get(name) != new.traits.get(name))
         self._apart = bool(old.apart_traits or new.apart_traits)
 
+    @property
+    def compares(self) -> bool:
+        """Whether records are compared under either policy: how, or whether, may change."""
+        return self.old.matching is not None or self.new.matching is not None
+
     def spares(self, identifiers: Collection[str]) -> bool:
         """Whether components of these identifiers, none of them shared, are one profile before and after,
         with the same traits, whatever their links say.

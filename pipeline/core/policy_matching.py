@@ -52,6 +52,11 @@ class Matching:
     """The version says all of it: it is a hash of the content."""
 
 
+def records_max(matching: Matching | None) -> int:
+    """How many records may share a blocking key, also where nobody is compared."""
+    return BLOCK_RECORDS_MAX if matching is None else matching.block_records_max
+
+
 def read_matching(node: Node | None, models: Models) -> Matching | None:
     """The section `matching`; None without one: nobody is compared."""
     if node is None:

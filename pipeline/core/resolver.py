@@ -86,8 +86,7 @@ class Resolver:
         """Judge components anew, each before it is used, because of a change of policy; None: no longer."""
         self.adopter = None if change is None else Adopter(change, self.outputs, self._send)
         self.outputs.adopt = None if self.adopter is None else self.adopter.adopt
-        compares = change is not None and (change.old.matching or change.new.matching) is not None
-        self.joiner.untold = self.policy.version if compares else 0
+        self.joiner.untold = self.policy.version if change is not None and change.compares else 0
 
     def turn_block(self, block: str, now_ms: int) -> None:
         """Find records by a block, or by it no longer, as the policy in force wants."""

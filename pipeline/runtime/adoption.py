@@ -24,7 +24,7 @@ from ..core.errors import ConfigError
 from ..core.messages import Adopted
 from ..core.policy import Policy
 from ..core.policy_change import PolicyChange, fault_of
-from ..core.policy_matching import BLOCK_RECORDS_MAX
+from ..core.policy_matching import records_max
 from ..core.published import POLICY_KEY, Published, policy_of
 from ..core.resolver import Resolver
 from . import metrics
@@ -188,7 +188,7 @@ class Adoption:
             work.model_before, work.model = work.model, wanted.model_version
             self._keep_model(wanted)
             # Records that are told from here, of people who come now, may be told too early as well.
-            compares = (self.policy.matching or wanted.policy.matching) is not None
+            compares = PolicyChange(self.policy, wanted.policy).compares
             work.told, work.done = False, not compares and not self._store.has_components()
             if work.done:
                 self._drop_before(work)
@@ -286,7 +286,7 @@ class Adoption:
                 resolver.adopt_next(component, now_ms)
         if len(found) == STEP:
             work.cursor = found[-1][0]
-        elif _block_max(self._before) != _block_max(self.policy):
+        elif records_max(self._before.matching) != records_max(self.policy.matching):
             work.cursor = BLOCKS
         else:
             self._end(work)
@@ -304,8 +304,3 @@ class Adoption:
     def _end(self, work: Work) -> None:
         work.done, work.cursor = True, ""
         self._drop_before(work)
-
-
-def _block_max(policy: Policy) -> int:
-    """How many records may share a blocking key."""
-    return BLOCK_RECORDS_MAX if policy.matching is None else policy.matching.block_records_max
